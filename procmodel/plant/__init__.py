@@ -1,0 +1,23 @@
+"""The plant's words and the plant file."""
+
+from procmodel.plant.file import load_plant
+from procmodel.plant.plant import Advising, Constraint, Gain, History, Plant, Split, Training
+from procmodel.plant.schema import plant_schema
+from procmodel.plant.tag import Limit, Limits, MaxMove, Role, Tag
+
+__all__ = [
+    "Advising",
+    "Constraint",
+    "Gain",
+    "History",
+    "Limit",
+    "Limits",
+    "MaxMove",
+    "Plant",
+    "Role",
+    "Split",
+    "Tag",
+    "Training",
+    "load_plant",
+    "plant_schema",
+]

@@ -1,0 +1,258 @@
+"""The plant: its tags and what the engineer knows of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from pydantic import BeforeValidator, Field, ValidationInfo, field_serializer, field_validator, model_validator
+
+from procmodel.errors import PlantFileError
+from procmodel.plant.tag import Frozen, MisfitError, Role, Tag, nearest
+from procmodel.plant.units import parse_duration
+
+FROM_FILE = {"from_file": True}
+"""Validation context of what a person wrote: a duration has to carry its unit there."""
+
+
+def _seconds(value: Any, info: ValidationInfo) -> Any:
+    if isinstance(value, str):
+        try:
+            return parse_duration(value)
+        except PlantFileError as error:
+            raise MisfitError((), str(error)) from error
+    if info.context == FROM_FILE and value:
+        raise MisfitError((), f"got {value!r}, needs a duration with its unit, such as 5 s, 2 min or 1 h.")
+    return value
+
+
+DURATION_PATTERN = r"^\s*[0-9.]+([eE][+-]?[0-9]+)?\s*[A-Za-z]+\s*$"
+DurationText = Annotated[str, Field(pattern=DURATION_PATTERN, examples=["5 s", "2 min", "1 h"])]
+Duration = Annotated[
+    float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_seconds, json_schema_input_type=DurationText)
+]
+"""Seconds; written with its unit ("5 s", "2 min", "1 h")."""
+
+
+_WrittenSign = Literal["+", "-", 1, -1] | None
+
+
+def _sign(value: Any) -> Any:
+    return {1: "+", -1: "-"}.get(value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class History(Frozen):
+    """Where the record is read from.
+
+    Attributes:
+        kind: Name of a connector (entry point group `procmodel.historians`).
+        path: File pattern(s), relative to the plant file; `${NAME:-default}` is read from the environment.
+        timezone: Zone of stamps that carry none. Without it such stamps are an error.
+        options: The connector's own settings, checked by it.
+    """
+
+    kind: str
+    path: str | list[str] | None = None
+    timezone: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str | None) -> str | None:
+        try:
+            if name is not None:
+                ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise MisfitError((), f"unknown time zone {name!r}; {nearest(str(name), available_timezones())}") from error
+        return name
+
+
+class Gain(Frozen):
+    """What the engineer is sure of about one MV-CV pair; checked before a model may advise.
+
+    Attributes:
+        sign: "+" or "-", the sign of the steady-state answer of the CV to the MV; absent: only the dead time is known.
+        dead_time: Time before the CV can answer [s].
+    """
+
+    sign: Annotated[Literal["+", "-"] | None, BeforeValidator(_sign, json_schema_input_type=_WrittenSign)] = None
+    dead_time: Duration = 0.0
+
+
+class Constraint(Frozen):
+    """A margin that no sensor measures, learned from labelled samples; advice keeps it above zero.
+
+    Attributes:
+        labels: CSV with columns `time` and `margin` (positive is safe), relative to the plant file.
+        confidence: Share of cases in which the true margin is to lie above the calibrated lower bound [-].
+        rank: As for a limit.
+        unit: Unit of the margin.
+    """
+
+    labels: str
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
+    rank: Annotated[int, Field(ge=1, le=9)] = 2
+    unit: str = "1"
+    description: str = ""
+
+
+class Split(Frozen):
+    """What is held back from training.
+
+    Attributes:
+        test: Names of the campaigns kept for the test, or the share of each campaign's end [-].
+        validation: Share of what is left, from its end, that stops training and calibrates doubt [-].
+    """
+
+    test: list[str] | Annotated[float, Field(ge=0, lt=0.8)] = 0.15
+    validation: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
+
+
+class Training(Frozen):
+    """How the world model is trained.
+
+    Attributes:
+        window: Length of the past that the encoder sees.
+        rollout: Length of a free run in training; "auto" decides by the excitation audit.
+        latent: Size of the learned part of the latent.
+        hidden: Width of the hidden layers.
+        epochs, batches: Training length: epochs of so many batches.
+        batch: Windows per batch.
+        members: Models trained from different seeds.
+    """
+
+    window: Duration | None = None
+    rollout: Literal["auto"] | Duration = "auto"
+    latent: Annotated[int, Field(ge=1, le=1024)] = 16
+    hidden: Annotated[int, Field(ge=4, le=4096)] = 64
+    epochs: Annotated[int, Field(ge=1)] = 10
+    batches: Annotated[int, Field(ge=1)] = 100
+    batch: Annotated[int, Field(ge=8)] = 128
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    sigreg: Annotated[float, Field(ge=0)] = 0.1
+    members: Annotated[int, Field(ge=1, le=20)] = 1
+
+
+class Advising(Frozen):
+    """How the optimizer plans and when the guard holds.
+
+    Attributes:
+        objective: Economic cost per hour over tag names, for example "600 * FI100.PV - 20 * FI2.PV"; absent: prices
+            and setpoints.
+        every: Time from one advice to the next; absent: the sample time.
+        horizon: How far the optimizer looks ahead; absent: 60 samples.
+        blocks: Number of moves per MV within the horizon.
+        move_weight: Move suppression, relative to the CVs' weights [-].
+        max_age: The newest sample may not be older than this; absent: 5 sample times.
+        expires: The advice may not be followed after this time; absent: `every`.
+    """
+
+    objective: str | None = None
+    every: Duration | None = None
+    horizon: Duration | None = None
+    blocks: Annotated[int, Field(ge=1, le=60)] = 8
+    move_weight: Annotated[float, Field(ge=0)] = 0.1
+    max_age: Duration | None = None
+    expires: Duration | None = None
+
+
+def _pair(key: Any) -> tuple[str, str]:
+    parts = tuple(key.split("->")) if isinstance(key, str) else key
+    if not (isinstance(parts, tuple) and len(parts) == 2 and all(isinstance(part, str) for part in parts)):
+        raise MisfitError(("gains", str(key)), f"gains: got {key!r}, needs a pair written 'MV -> CV'.")
+    return parts[0].strip(), parts[1].strip()
+
+
+class Plant(Frozen):
+    """The tags and what the engineer knows: the plant file, checked.
+
+    Attributes:
+        name: Of the plant; names its artifacts.
+        sample_time: Grid step [s].
+        tags: By tag name, in the order of the file, which is the column order everywhere.
+        gains: By (MV, CV).
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    description: str = ""
+    sample_time: Annotated[Duration, Field(gt=0)]
+    history: History | None = None
+    tags: dict[str, Tag]
+    gains: dict[tuple[str, str], Gain] = Field(default_factory=dict)
+    constraints: dict[str, Constraint] = Field(default_factory=dict)
+    split: Split = Split()
+    training: Training = Training()
+    advice: Advising = Advising()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, data: Any) -> Any:
+        """Tags take their key as name; gains are written "MV -> CV"."""
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        if isinstance(data.get("tags"), dict):
+            data["tags"] = {
+                name: {"name": name, **tag} if isinstance(tag, dict) else tag for name, tag in data["tags"].items()
+            }
+        if isinstance(data.get("gains"), dict):
+            data["gains"] = {_pair(key): gain for key, gain in data["gains"].items()}
+        return data
+
+    @model_validator(mode="after")
+    def _has_what_control_needs(self) -> Self:
+        for role, names in ((Role.MV, self.mvs), (Role.CV, self.cvs)):
+            if not names:
+                raise MisfitError("tags", f"tags: none has role {role}; at least one is needed.")
+        return self
+
+    @model_validator(mode="after")
+    def _gains_between_known_tags(self) -> Self:
+        for mv, cv in self.gains:
+            for name, role in ((mv, Role.MV), (cv, Role.CV)):
+                if name not in self.tags:
+                    text = f"gain '{mv} -> {cv}': unknown tag {name!r}; {nearest(name, self.tags)}"
+                    raise MisfitError(("gains", f"{mv} -> {cv}"), text)
+                if self.tags[name].role is not role:
+                    text = f"gain '{mv} -> {cv}': {name!r} has role {self.tags[name].role}; it is written 'MV -> CV'."
+                    raise MisfitError(("gains", f"{mv} -> {cv}"), text)
+        return self
+
+    @field_serializer("gains", when_used="json")
+    def _written_gains(self, gains: dict[tuple[str, str], Gain]) -> dict[str, Gain]:
+        """As in the plant file, so that a stored plant reads back."""
+        return {f"{mv} -> {cv}": gain for (mv, cv), gain in gains.items()}
+
+    def of(self, *roles: Role) -> list[str]:
+        """Names of the tags with one of these roles, in column order."""
+        return [name for name, tag in self.tags.items() if tag.role in roles]
+
+    @property
+    def columns(self) -> list[str]:
+        """All tag names in column order."""
+        return list(self.tags)
+
+    @property
+    def mvs(self) -> list[str]:
+        return self.of(Role.MV)
+
+    @property
+    def cvs(self) -> list[str]:
+        return self.of(Role.CV)
+
+    @property
+    def dvs(self) -> list[str]:
+        return self.of(Role.DV)
+
+    @property
+    def max_age(self) -> float:
+        """Age of the newest sample above which advice holds [s]."""
+        return self.advice.max_age if self.advice.max_age is not None else 5 * self.sample_time
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of what a model depends on: name, sample time, and each tag's role, unit and step flag."""
+        facts = [self.name, self.sample_time, [[t.name, t.role, t.unit, t.is_step] for t in self.tags.values()]]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
