@@ -1,0 +1,31 @@
+"""Reference plants with published equations, the people who run them, and the historian that records them."""
+
+from procmodel.simulation.operation import OperatedRun, operate
+from procmodel.simulation.recorder import Archive, Record, record
+from procmodel.simulation.reference import (
+    REFERENCE_PLANTS,
+    Disturbances,
+    Operator,
+    ReferencePlant,
+    reference_plant,
+    steady_gains,
+    steady_state,
+)
+from procmodel.simulation.simulator import Reading, Simulator
+
+__all__ = [
+    "REFERENCE_PLANTS",
+    "Archive",
+    "Disturbances",
+    "OperatedRun",
+    "Operator",
+    "Reading",
+    "Record",
+    "ReferencePlant",
+    "Simulator",
+    "operate",
+    "record",
+    "reference_plant",
+    "steady_gains",
+    "steady_state",
+]
