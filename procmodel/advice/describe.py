@@ -1,0 +1,127 @@
+"""What a proposal means for each tag, as lines of the advice; no decision is made here.
+
+Numbers from a planner may be anything; what is none becomes NaN and is shown as unknown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from procmodel.advice.advice import Margin, Move, Outlook
+from procmodel.advice.bounds import Reach, limits_of
+from procmodel.advice.proposal import Proposal
+from procmodel.plant import Plant
+
+
+def number(value: Any) -> float:
+    """A plain float; NaN for None and whatever is no number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def as_numbers(values: Sequence[float] | None) -> np.ndarray:
+    """A plain array [H]; empty for None."""
+    return np.array([number(value) for value in (() if values is None else values)], dtype=np.float64)
+
+
+def current_moves(plant: Plant, proposal: Proposal, measured: Mapping[str, float]) -> tuple[Move, ...]:
+    """Per MV, where it stands; nothing recommended yet."""
+    lines = []
+    for name in plant.mvs:
+        reach = Reach.of(plant.tags[name])
+        lines.append(
+            Move(
+                tag=name,
+                unit=plant.tags[name].unit,
+                current=number(measured.get(name)),
+                recommended=math.nan,
+                delta=math.nan,
+                low=reach.low,
+                high=reach.high,
+                up=reach.up,
+                down=reach.down,
+                planned=_trend(proposal.planned.get(name)),
+            )
+        )
+    return tuple(lines)
+
+
+def outlooks_of(plant: Plant, proposal: Proposal, measured: Mapping[str, float]) -> tuple[Outlook, ...]:
+    """Per CV, where it stands and goes."""
+    lines = []
+    for name in plant.cvs:
+        tag = plant.tags[name]
+        low, high = limits_of(tag)
+        now, trend = number(measured.get(name)), _trend(proposal.predicted.get(name))
+        unmoved = _trend(proposal.unmoved.get(name))
+        lines.append(
+            Outlook(
+                tag=name,
+                unit=tag.unit,
+                measured=now,
+                end=trend[-1] if trend else math.nan,
+                least=min(trend, default=math.nan),
+                most=max(trend, default=math.nan),
+                unmoved_end=unmoved[-1] if unmoved else math.nan,
+                low=low,
+                high=high,
+                setpoint=number(proposal.setpoints.get(name, tag.setpoint)),
+                status=limit_status(now, trend, low, high),
+                predicted=trend,
+                unmoved=unmoved,
+            )
+        )
+    return tuple(lines)
+
+
+def limit_status(measured: float, trend: Sequence[float], low: float, high: float) -> str:
+    """Where a CV stands and goes in relation to its limits, in words."""
+    if not (math.isfinite(low) or math.isfinite(high)):
+        return "no limits"
+    if not trend or not all(math.isfinite(value) for value in trend):
+        return "unknown"
+    inside = [low <= value <= high for value in trend]
+    if math.isfinite(measured) and not low <= measured <= high:
+        return "outside, returns" if inside[-1] else "outside"
+    if all(inside):
+        return "inside"
+    return "leaves, returns" if inside[-1] else "leaves"
+
+
+def margins_of(plant: Plant, proposal: Proposal) -> tuple[Margin, ...]:
+    """Per constraint of the plant that the plan knows of."""
+    return tuple(
+        Margin(
+            name=name,
+            unit=constraint.unit,
+            rank=constraint.rank,
+            least=min(_trend(proposal.margins[name]), default=math.nan),
+        )
+        for name, constraint in plant.constraints.items()
+        if name in proposal.margins
+    )
+
+
+def why(plant: Plant, proposal: Proposal, moves: Sequence[Move]) -> str:
+    """Reason of a move in one sentence."""
+    if all(move.delta == 0 for move in moves):
+        return "Nothing to gain: the plant is best left as it is."
+    if proposal.give_ups:
+        first = proposal.give_ups[0]
+        unit = plant.tags[first.tag].unit if first.tag in plant.tags else ""
+        words = f"{first.tag} {first.side} {first.limit:.4g} gives up {first.amount:.3g} {unit}".rstrip()
+        others = f" and {len(proposal.give_ups) - 1} more" if len(proposal.give_ups) > 1 else ""
+        return f"Not every limit can be kept: {words}{others}."
+    if proposal.active:
+        return f"What decides: {'; '.join(proposal.active)}."
+    return "Towards the setpoints and the least cost; no limit decides."
+
+
+def _trend(values: Sequence[float] | None) -> tuple[float, ...]:
+    return tuple(float(value) for value in as_numbers(values))

@@ -1,0 +1,7 @@
+"""Constraint heads: margins that no sensor measures, learned from few labels, with a calibrated allowance."""
+
+from procmodel.constraints.fit import HeadSamples, fit_head
+from procmodel.constraints.head import ConstraintHead
+from procmodel.constraints.labels import Labels, match_rows, read_labels, time_blocks
+
+__all__ = ["ConstraintHead", "HeadSamples", "Labels", "fit_head", "match_rows", "read_labels", "time_blocks"]

@@ -1,0 +1,135 @@
+"""Fit a constraint head from at most a few dozen labels, and calibrate it on rolled-out latents.
+
+Shapes: N labels, M unlabelled rows, D latent, H horizon steps, G guides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from procmodel.constraints.calibration import allowances, folds, require_labels
+from procmodel.constraints.features import Features, candidates
+from procmodel.constraints.head import ConstraintHead
+from procmodel.constraints.ridge import Ridge, fit_ridge
+from procmodel.errors import GateError, LabelError
+from procmodel.plant import Constraint
+
+# With fewer, leaving some out leaves nothing to learn from.
+_LEAST_TO_FIT = 5
+# A bent head must beat the best straight one by this much, or the straight one extrapolates more safely.
+_BEND_GAIN = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSamples:
+    """What a head is learned from; latents of the frozen model.
+
+    Attributes:
+        margins_N: Labels, in order of time [unit of the constraint].
+        encoded_ND: Latents encoded at the labelled rows.
+        rolled_NHD: Latents of the labelled rows as predicted 1..H rows ahead: [:, k - 1] starts from the encoding k
+            rows before and steps over the recorded moves. NaN where the past is too short.
+        background_MD: Latents of many unlabelled rows, encoded alike.
+        guides_MG: Plant variables of those rows that a margin may follow (CVs, MVs, DVs); NaN in a gap.
+        block_N: Labels of one block say much the same (`labels.time_blocks`); None: each stands for itself.
+    """
+
+    margins_N: np.ndarray
+    encoded_ND: np.ndarray
+    rolled_NHD: np.ndarray
+    background_MD: np.ndarray
+    guides_MG: np.ndarray | None = None
+    block_N: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        count, size = self.encoded_ND.shape
+        rows = len(self.background_MD)
+        shapes = {
+            "margins_N": (self.margins_N.shape, (count,)),
+            "rolled_NHD": (self.rolled_NHD.shape, (count, self.rolled_NHD.shape[1], size)),
+            "background_MD": (self.background_MD.shape, (rows, size)),
+            "guides_MG": ((rows,) if self.guides_MG is None else self.guides_MG.shape[:1], (rows,)),
+            "block_N": ((count,) if self.block_N is None else self.block_N.shape, (count,)),
+        }
+        for key, (got, needed) in shapes.items():
+            if got != needed:
+                raise ValueError(f"{key} has shape {got} and needs {needed} beside encoded_ND {(count, size)}")
+
+
+def fit_head(name: str, constraint: Constraint, samples: HeadSamples) -> ConstraintHead:
+    """Head of one constraint: features and ridge strength by leave-block-out error, allowance by `calibration`.
+
+    Raises:
+        LabelError: Too few labels for the constraint's confidence, now or at some step of the horizon; latents or
+            margins that are not finite.
+        GateError: Left-out labels are predicted no better than by their mean.
+    """
+    count = len(samples.margins_N)
+    require_labels(count, constraint.confidence, constraint=name)
+    if count < _LEAST_TO_FIT:
+        raise LabelError(
+            f"Constraint {name!r}: {count} labelled samples are too few to learn from; give {_LEAST_TO_FIT}."
+        )
+    if not np.isfinite(samples.encoded_ND).all() or not np.isfinite(samples.margins_N).all():
+        raise LabelError(
+            f"Constraint {name!r}: a label stands where the record has no usable history. "
+            "Take labels within outages and at the very start of the record out of its file."
+        )
+    block_N = np.arange(count) if samples.block_N is None else samples.block_N
+    families = list(candidates(samples.background_MD, samples.guides_MG))
+    features, ridge = _choose(families, samples.encoded_ND, samples.margins_N, block_N)
+    excess_NH = _left_out_excess(families, samples, block_N)
+    error, spread = _judge(name, excess_NH[:, 0], samples.margins_N)
+    allowance = allowances(excess_NH, constraint.confidence, constraint=name, first=0)
+    linear_D, offset, curvature_QQ = features.collapse(ridge.weights_F, ridge.offset)
+    return ConstraintHead(
+        name=name,
+        unit=constraint.unit,
+        rank=constraint.rank,
+        linear_D=linear_D,
+        offset=offset,
+        directions_QD=features.project_KD[: features.curved],
+        centre_Q=features.centre_K[: features.curved],
+        curvature_QQ=curvature_QQ,
+        allowance_now=float(allowance[0]),
+        allowance_H=allowance[1:],
+        confidence=constraint.confidence,
+        labels=count,
+        error=error,
+        skill=1 - (error / spread) ** 2,
+        form=features.form,
+    )
+
+
+def _judge(name: str, left_out_N: np.ndarray, margins_N: np.ndarray) -> tuple[float, float]:
+    """Left-out error and the spread of the labels, both root mean square; refuses a head that knows nothing."""
+    error, spread = float(np.sqrt(np.mean(left_out_N**2))), float(margins_N.std())
+    if not error < spread:
+        raise GateError(
+            f"Constraint {name!r}: its {len(margins_N)} labels are predicted no better than by their mean when left "
+            f"out (error {error:.4g}, spread {spread:.4g}). Label stretches where the margin differs more, or record "
+            "a tag that it depends on; until then take the constraint out of the plant file."
+        )
+    return error, spread
+
+
+def _choose(
+    families: list[Features], encoded_ND: np.ndarray, margins_N: np.ndarray, block_N: np.ndarray
+) -> tuple[Features, Ridge]:
+    """The family with the least leave-block-out error; a bent one only where it clearly beats the straight ones."""
+    fitted = [(features, fit_ridge(features.of(encoded_ND), margins_N, block_N)) for features in families]
+    return min(fitted, key=lambda pair: pair[1].error / (_BEND_GAIN if pair[0].curved else 1.0))
+
+
+def _left_out_excess(families: list[Features], samples: HeadSamples, block_N: np.ndarray) -> np.ndarray:
+    """Prediction minus label [N, 1 + H] by heads that were chosen and fitted without the label's fold; column 0 is for
+    the encoded latent. The choice of features and strength is made anew each time, so it hides no optimism."""
+    ahead_NHD = np.concatenate([samples.encoded_ND[:, None], samples.rolled_NHD], axis=1)
+    excess_NH = np.full(ahead_NHD.shape[:2], np.nan)
+    for out_N in folds(block_N):
+        features, ridge = _choose(families, samples.encoded_ND[~out_N], samples.margins_N[~out_N], block_N[~out_N])
+        flat = features.of(ahead_NHD[out_N].reshape(-1, ahead_NHD.shape[2])) @ ridge.weights_F + ridge.offset
+        excess_NH[out_N] = flat.reshape(-1, ahead_NHD.shape[1]) - samples.margins_N[out_N, None]
+    return excess_NH
