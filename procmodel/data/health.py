@@ -1,0 +1,263 @@
+"""Health: what a look at the record says before any training; and the excitation audit.
+
+Moves that answer the plant teach a model the operator's habits, not the plant's gains, so before training we ask how
+much of each MV moved for reasons of its own. Shapes: T rows, C tags, N regression rows, F regressors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from procmodel.data.dataset import Dataset, Stretch
+from procmodel.data.split import Parts
+from procmodel.errors import DatasetError
+from procmodel.plant import Plant
+
+_STUCK_ROWS = 60  # a linear tag that repeats itself to the last bit for so many rows is called stuck
+_CHUNK = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagHealth:
+    """One tag's record.
+
+    Attributes:
+        good: Share of time with a good value [-].
+        gaps: Runs of rows without any; `longest_gap` of them [s].
+        stuck: Row ranges in which a linear tag repeats itself exactly.
+        low, high: Range seen [unit]; NaN without a good row.
+        interval: Median time between good samples [s], where the dataset tells it.
+    """
+
+    name: str
+    good: float
+    gaps: int
+    longest_gap: float
+    stuck: tuple[tuple[int, int], ...]
+    low: float
+    high: float
+    interval: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """Whether the moves of one MV answer one CV.
+
+    Attributes:
+        f: Granger's F statistic of the CV's past in predicting the MV's next move, on the fitting rows.
+        gain: Part of the next move's variance which that past explains on later rows, beyond the rest [-].
+    """
+
+    f: float
+    gain: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Excitation:
+    """How one MV moved.
+
+    Attributes:
+        own: Share of its moves that is its own: 1 - R2 of the next move predicted from the past [-]; 0 where it never
+            moved.
+        moved: Share of rows in which it moved at all [-].
+        f: Granger's F statistic of all CVs' past together.
+        gain: As `Answer.gain`, of all CVs together.
+        answers: By CV, given the past of all other tags.
+        moves_answer_cvs: Its recorded moves are feedback; free runs over them teach wrong gains.
+    """
+
+    mv: str
+    own: float
+    moved: float
+    f: float
+    gain: float
+    answers: dict[str, Answer]
+    moves_answer_cvs: bool
+
+
+def tag_health(dataset: Dataset, plant: Plant) -> list[TagHealth]:
+    """Share of good time, gaps, stuck stretches, range and usual sampling of each tag, in column order."""
+    sampling = dataset.manifest.get("sampling", {})
+    found = []
+    for c, name in enumerate(dataset.columns):
+        values_T = dataset.values[:, c]
+        missing_T = np.isnan(values_T)
+        gaps = _runs(missing_T, dataset.stretches)
+        repeats_T = np.concatenate([[False], values_T[1:] == values_T[:-1]])
+        repeats_T[[s.start for s in dataset.stretches]] = False  # what came before is another campaign's
+        stuck = [] if plant.tags[name].is_step else _runs(repeats_T, dataset.stretches)
+        found.append(
+            TagHealth(
+                name=name,
+                good=float(dataset.good_fraction[:, c].mean(dtype=np.float64)) if dataset.rows else 0.0,
+                gaps=len(gaps),
+                longest_gap=max((b - a for a, b in gaps), default=0) * dataset.step,
+                # The row that is then repeated belongs to the run.
+                stuck=tuple((a - 1, b) for a, b in stuck if b - a + 1 >= _STUCK_ROWS),
+                low=float("nan") if missing_T.all() else float(np.nanmin(values_T)),
+                high=float("nan") if missing_T.all() else float(np.nanmax(values_T)),
+                interval=sampling.get(name, {}).get("median_interval_s"),
+            )
+        )
+    return found
+
+
+def _runs(flag_T: np.ndarray, stretches: Sequence[Stretch]) -> list[tuple[int, int]]:
+    """Runs of True, `[start, stop)`, none across the border of a stretch."""
+    runs = []
+    for s in stretches:
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], flag_T[s.start : s.stop].astype(np.int8), [0]])))
+        runs += [(s.start + int(a), s.start + int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    return runs
+
+
+def excitation_audit(dataset: Dataset, plant: Plant, parts: Parts, lags: int = 10) -> dict[str, Excitation]:
+    """How much of each MV moved for reasons of its own, and whether its moves answer the CVs.
+
+    The next move u[t+1] - u[t] is regressed (least squares) on the level at t and the last `lags` differences of every
+    CV, DV and MV, fitted on the first two thirds of each training stretch and judged on the last third; with and
+    without the CVs (Granger, Econometrica 37, 1969). Moves larger than three typical ones (median of those that are
+    not zero) are cut to that for the question of feedback, so that a rare large step does not drown a steady
+    controller.
+
+    An MV is said to answer when the CVs' past explains more than 2 % of its next move on rows that were not fitted
+    and F is above 5: on long records F alone finds significance in what does not matter.
+
+    Raises:
+        DatasetError: Too few training rows without a gap.
+    """
+    fit = [Stretch(name=s.name, start=s.start, stop=s.start + 2 * s.rows // 3) for s in parts.train]
+    judge = [Stretch(name=s.name, start=s.start + 2 * s.rows // 3, stop=s.stop) for s in parts.train]
+    names = [*plant.mvs, *plant.dvs, *plant.cvs]
+    at = [dataset.columns.index(name) for name in names]
+    seen_TC = _standardised(dataset.values[:, at], parts.train)
+    width = lags + 1
+    past = {name: np.arange(i * width, (i + 1) * width) for i, name in enumerate(names)}
+    return {mv: _excitation(mv, plant, seen_TC, names.index(mv), past, (fit, judge), lags, dataset) for mv in plant.mvs}
+
+
+def _excitation(
+    mv: str,
+    plant: Plant,
+    seen_TC: np.ndarray,
+    column: int,
+    past: dict[str, np.ndarray],
+    rows: tuple[list[Stretch], list[Stretch]],
+    lags: int,
+    dataset: Dataset,
+) -> Excitation:
+    moves_T = np.append(np.diff(seen_TC[:, column]), np.nan)  # moves_T[t] = u[t+1] - u[t]
+    real_T = moves_T[np.isfinite(moves_T) & (np.abs(moves_T) > 1e-9)]
+    bound = 3 * float(np.median(np.abs(real_T))) if len(real_T) else 0.0
+    targets_T2 = np.stack([moves_T, np.clip(moves_T, -bound, bound)], axis=1)
+    fitted, judged = (_Moments.of(seen_TC, targets_T2, part, lags) for part in rows)
+    count = sum(len(f) for f in past.values()) + 1
+    if fitted.rows < 2 * count or judged.rows < count:
+        raise DatasetError(
+            f"The excitation audit of {mv!r} needs {2 * count} training rows without a gap in any tag over "
+            f"{lags + 2} rows, and has {fitted.rows}. Record more, or see with 'procmodel check' which tags have gaps."
+        )
+    everything = np.arange(count)
+    of_cvs = np.concatenate([past[cv] for cv in plant.cvs])
+    full, residual = fitted.solve(everything)
+    own = float(np.clip(judged.unexplained(everything, full[:, 0], 0), 0.0, 1.0)) if len(real_T) else 0.0
+
+    def answer(without: np.ndarray) -> Answer:
+        rest = np.setdiff1d(everything, without)
+        restricted, residual_without = fitted.solve(rest)
+        f = (residual_without[1] - residual[1]) / len(without) / max(residual[1] / (fitted.rows - count), 1e-300)
+        gain = judged.unexplained(rest, restricted[:, 1], 1) - judged.unexplained(everything, full[:, 1], 1)
+        return Answer(f=max(0.0, float(f)), gain=float(gain))
+
+    together = answer(of_cvs)
+    moving = np.isfinite(moves_T)
+    return Excitation(
+        mv=mv,
+        own=own,
+        moved=float(len(real_T) / max(1, moving.sum())),
+        f=together.f,
+        gain=together.gain,
+        answers={cv: answer(past[cv]) for cv in plant.cvs},
+        moves_answer_cvs=together.gain > 0.02 and together.f > 5.0,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Moments:
+    """Sums of a regression: all that least squares on any subset of the regressors needs.
+
+    Attributes:
+        xx: [F, F]; the last regressor is the constant.
+        xy: [F, 2], for the moves as they are and as cut.
+        yy: [2], about zero; `ys` the sums.
+    """
+
+    xx: np.ndarray
+    xy: np.ndarray
+    yy: np.ndarray
+    ys: np.ndarray
+    rows: int
+
+    @classmethod
+    def of(cls, seen_TC: np.ndarray, targets_T2: np.ndarray, stretches: Sequence[Stretch], lags: int) -> _Moments:
+        count = seen_TC.shape[1] * (lags + 1) + 1
+        xx, xy = np.zeros((count, count)), np.zeros((count, 2))
+        yy, ys, rows = np.zeros(2), np.zeros(2), 0
+        for s in stretches:
+            for first in range(s.start + lags, s.stop - 1, _CHUNK):  # the last row's move lies outside
+                at_N = np.arange(first, min(first + _CHUNK, s.stop - 1))
+                x_NF, y_N2 = _regressors(seen_TC, at_N, lags), targets_T2[at_N]
+                whole = np.isfinite(x_NF).all(axis=1) & np.isfinite(y_N2).all(axis=1)
+                x_NF, y_N2 = x_NF[whole], y_N2[whole]
+                xx += x_NF.T @ x_NF
+                xy += x_NF.T @ y_N2
+                yy += (y_N2**2).sum(axis=0)
+                ys += y_N2.sum(axis=0)
+                rows += len(x_NF)
+        return cls(xx=xx, xy=xy, yy=yy, ys=ys, rows=rows)
+
+    def solve(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coefficients [f, 2] and residual sums of squares [2] of least squares on some regressors."""
+        a, b = self.xx[np.ix_(features, features)], self.xy[features]
+        # Regressors of size 1 and moves that repeat each other: the tiny ridge picks one of equal answers.
+        ridge = 1e-10 * max(1.0, float(np.trace(a)) / len(a))
+        coefficients = np.linalg.solve(a + ridge * np.eye(len(a)), b)
+        return coefficients, self._squares(features, coefficients)
+
+    def unexplained(self, features: np.ndarray, coefficients: np.ndarray, target: int) -> float:
+        """1 - R2 of these coefficients on these rows; 1 where nothing moved."""
+        both = np.stack([coefficients, coefficients], axis=1)
+        total = self.yy[target] - self.ys[target] ** 2 / max(1, self.rows)
+        return float(self._squares(features, both)[target] / total) if total > 1e-12 * self.rows else 1.0
+
+    def _squares(self, features: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+        a, b = self.xx[np.ix_(features, features)], self.xy[features]
+        explained = 2 * (coefficients * b).sum(axis=0) - (coefficients * (a @ coefficients)).sum(axis=0)
+        return np.asarray(np.maximum(self.yy - explained, 0.0))
+
+
+def _regressors(seen_TC: np.ndarray, at_N: np.ndarray, lags: int) -> np.ndarray:
+    """Level and past differences of every tag, then the constant, [N, F]."""
+    history_NLC = seen_TC[at_N[:, None] - np.arange(lags + 1)]  # newest first
+    differences = history_NLC[:, :-1] - history_NLC[:, 1:]
+    per_tag = np.concatenate([history_NLC[:, :1], differences], axis=1)
+    flat = per_tag.transpose(0, 2, 1).reshape(len(at_N), -1)
+    return np.concatenate([flat, np.ones((len(at_N), 1))], axis=1)
+
+
+def _standardised(values_TC: np.ndarray, stretches: Sequence[Stretch]) -> np.ndarray:
+    """Zero mean and unit spread on the training rows; a tag that is never good there, or never moves, becomes 0.
+
+    Such a tag can say nothing, and must not make every row a row with a gap.
+    """
+    rows = np.concatenate([np.arange(s.start, s.stop) for s in stretches])
+    training = values_TC[rows]
+    known = np.isfinite(training)
+    count = np.maximum(known.sum(axis=0), 1)
+    centre = np.where(known, training, 0.0).sum(axis=0) / count
+    spread = np.sqrt((np.where(known, training - centre, 0.0) ** 2).sum(axis=0) / count)
+    alive = spread > 1e-9 * np.maximum(np.abs(centre), 1.0)
+    return np.where(alive, (values_TC - centre) / np.where(alive, spread, 1.0), 0.0)

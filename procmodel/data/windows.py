@@ -1,0 +1,111 @@
+"""Windows: a scaled dataset as one contiguous tensor, from which whole batches are cut by index.
+
+No object stands for a single window, so a million of them cost nothing. Where it fits, the tensor lives on the GPU.
+Shapes: T rows, C tags, N windows, B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from procmodel.data.dataset import Dataset, Stretch
+from procmodel.data.window import Columns, Scaler, Window
+from procmodel.errors import DatasetError
+
+
+class Windows:
+    """All rows of a dataset, scaled, with their mask beside them.
+
+    Args:
+        rows_TC: Engineering units, NaN in gaps.
+        scaler: Fitted on training rows.
+        columns: Which of them are MVs and CVs; only these decide whether a window is good enough.
+        device: Where the tensor lives.
+        dtype: Of values and mask.
+    """
+
+    def __init__(
+        self,
+        rows_TC: np.ndarray,
+        scaler: Scaler,
+        columns: Columns,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        mask_TC = np.isfinite(rows_TC)
+        scaled_TC = np.where(mask_TC, scaler.scale(rows_TC), 0.0)  # the 0 is hidden by the mask
+        both_TC = np.concatenate([scaled_TC, mask_TC], axis=1)
+        self._both = torch.as_tensor(both_TC, dtype=dtype).contiguous().to(device)
+        self._count = rows_TC.shape[1]
+        led = [*columns.mv, *columns.cv]
+        # Good MV and CV cells before each row: a window's share is then one difference.
+        self._good_before = np.concatenate([[0.0], mask_TC[:, led].mean(axis=1).cumsum()])
+
+    @classmethod
+    def of(cls, dataset: Dataset, scaler: Scaler, columns: Columns, *, device: torch.device | str = "cpu") -> Self:
+        """The whole dataset; parts are told apart by the stretches asked for in `starts`."""
+        return cls(dataset.values, scaler, columns, device=device)
+
+    @property
+    def values(self) -> Tensor:
+        """[T, C], scaled; 0 where the mask is 0."""
+        return self._both[:, : self._count]
+
+    @property
+    def mask(self) -> Tensor:
+        """[T, C], 1 where good."""
+        return self._both[:, self._count :]
+
+    @property
+    def device(self) -> torch.device:
+        return self._both.device
+
+    def starts(self, stretches: Sequence[Stretch], length: int, min_good: float = 0.8) -> Tensor:
+        """First rows of all windows of `length` that lie within one stretch, [N] int64, rising.
+
+        Args:
+            min_good: Least share of good cells among the MVs and CVs of a window [-].
+
+        Raises:
+            DatasetError: There is none.
+        """
+        found = [np.arange(s.start, s.stop - length + 1) for s in stretches if s.rows >= length]
+        starts_N = np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+        good_N = (self._good_before[starts_N + length] - self._good_before[starts_N]) / length
+        # A sum of many shares is off by rounding; a whole window must not fail min_good = 1 by that.
+        kept_N = starts_N[good_N >= min_good - 1e-9]
+        if not len(kept_N):
+            longest = max((s.rows for s in stretches), default=0)
+            raise DatasetError(
+                f"No window of {length} rows: the longest of {len(stretches)} stretch(es) has {longest} rows, and of "
+                f"{len(starts_N)} windows that fit none has {min_good:.0%} good cells among the MVs and CVs. "
+                "Shorten training.window, or see with 'procmodel check' which tags have gaps."
+            )
+        return torch.as_tensor(kept_N, dtype=torch.int64, device=self.device)
+
+    def batch(self, starts_B: Tensor, length: int) -> Window:
+        """Windows [B, length, C] from these rows on, in one gather."""
+        rows, width = self._both.shape
+        # Row r of this view is rows r to r + length of the tensor, laid end to end: no copy is made until the gather.
+        runs = self._both.as_strided((rows - length + 1, length * width), (width, 1))
+        both = runs.index_select(0, starts_B.to(self.device)).view(len(starts_B), length, width)
+        return Window(values=both[..., : self._count], mask=both[..., self._count :])
+
+    def sampler(self, starts_N: Tensor, rng: np.random.Generator, batch: int) -> Iterator[Tensor]:
+        """Endless batches of starts [B]: every start once in random order, then again in another order.
+
+        The order depends on `rng` alone, on whichever device the starts live.
+        """
+        count = len(starts_N)
+        left = np.empty(0, dtype=np.int64)
+        while True:
+            while len(left) < batch:
+                left = np.concatenate([left, rng.permutation(count)])
+            chosen, left = left[:batch], left[batch:]
+            yield starts_N[torch.as_tensor(chosen, device=starts_N.device)]
