@@ -1,0 +1,87 @@
+"""Parquet exports, long or wide."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet
+
+from connectors.files import matching_files, read_bytes, version_of
+from connectors.options import TableOptions
+from connectors.record import TableHistorian
+from connectors.tables import Loaded
+from procmodel.errors import HistorianError
+from procmodel.plant import History, Tag
+from procmodel.plant.checks import checked_options
+
+
+class ParquetHistorian(TableHistorian):
+    """Parquet files as a historian.
+
+    Args:
+        history: As in the plant file; options as in `connectors.options.TableOptions`.
+        tags: The plant's tags.
+        base: Folder of relative paths; `load_plant` has made them absolute already.
+    """
+
+    def __init__(self, history: History, tags: Mapping[str, Tag], base: Path | None = None) -> None:
+        options = checked_options(TableOptions, history.options)
+
+        def tables() -> Sequence[ParquetTable]:
+            return [ParquetTable(file=file) for file in matching_files(history, base, ".parquet")]
+
+        super().__init__(tables, tags, options, history.timezone)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParquetTable:
+    """One Parquet file."""
+
+    file: Path
+
+    @property
+    def name(self) -> str:
+        return self.file.stem
+
+    @property
+    def place(self) -> str:
+        return str(self.file)
+
+    @property
+    def version(self) -> str:
+        return version_of(self.file)
+
+    def header(self) -> list[str]:
+        """Column names in order.
+
+        Raises:
+            HistorianError: the file cannot be read, is empty, or is no Parquet file.
+        """
+        read_bytes(self.file, most=4)
+        try:
+            return list(pyarrow.parquet.read_schema(self.file).names)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise self._broken(error) from error
+
+    def load(self, columns: Sequence[str]) -> Loaded:
+        """These columns, and the SHA-256 of the file.
+
+        Raises:
+            HistorianError: the file is no Parquet file, or damaged.
+        """
+        try:
+            with pyarrow.parquet.ParquetFile(self.file) as parquet:
+                table = parquet.read(columns=list(columns))
+            with self.file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        except (pa.ArrowInvalid, OSError) as error:
+            raise self._broken(error) from error
+        return Loaded(frame=pl.DataFrame(table).select(columns), digest=digest)
+
+    def _broken(self, error: Exception) -> HistorianError:
+        return HistorianError(f"{self.file} cannot be read as Parquet: {str(error).splitlines()[0]} Export it again.")

@@ -1,0 +1,284 @@
+"""Time stamps of an export to UTC: ISO, a given format, plain numbers, and local time through the clock changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+
+from connectors.clock_change import second_pass
+from connectors.options import Ambiguous, TimeOptions
+from procmodel.errors import HistorianError, PlantFileError
+
+UTC_TIME = pl.Datetime("us", "UTC")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_MICROSECONDS = {"us": 1.0, "ms": 1e3, "s": 1e6, "min": 60e6, "h": 3600e6, "d": 86400e6}
+_ISO = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
+_ZONE = r"[T ]\d{2}.*(?:[Zz]|[+-]\d{2}(?::?\d{2})?)$"
+_SLASHED = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?:([T ]+)(\d{1,2}:\d{2})(:\d{2})?([.,]\d+)?(.*))?")
+
+
+class Mark(IntEnum):
+    """What a stamp met on its way to UTC."""
+
+    PLAIN = 0
+    AMBIGUOUS = 1  # in the repeated hour; a pass was chosen
+    MISSING = 2  # local time that does not exist in the zone
+    EMPTY = 3  # no stamp at all
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stamping:
+    """How one source's stamps are read.
+
+    Attributes:
+        options: As in the plant file.
+        timezone: Zone of stamps that carry none.
+        ambiguous: What to do in the repeated hour.
+        decimal: Decimal sign of plain numbers.
+        from_first: Plain numbers count from the file's first stamp (placed at the epoch) instead of from the origin.
+        place: The source, for messages.
+    """
+
+    options: TimeOptions
+    timezone: str | None
+    ambiguous: Ambiguous
+    decimal: str
+    from_first: bool
+    place: str
+
+    def utc(self, column: pl.Series, stream: pl.Series | None = None) -> pl.DataFrame:
+        """Columns `time` (UTC, null where there is none) and `mark` (`Mark`) beside `column`.
+
+        Args:
+            stream: Tag of each row of a long table; None: all rows are one stream.
+
+        Raises:
+            HistorianError: a stamp cannot be read, carries no zone where none is known, or is ambiguous and not to be.
+        """
+        if column.dtype == pl.String:
+            column = _stripped(column)
+        empty = column.is_null()
+        if empty.all():
+            time, mark = pl.Series(values=[None] * len(column), dtype=UTC_TIME), None
+        elif self.options.unit is not None:
+            time, mark = self._counted(column), None
+        elif column.dtype == pl.String:
+            time, mark = self._written(column, stream)
+        elif column.dtype.is_numeric():
+            raise HistorianError(self._plain_numbers(column))
+        else:
+            time, mark = self._typed(column, stream)
+        marks = mark if mark is not None else pl.Series(np.zeros(len(column), dtype=np.uint8))
+        marks = pl.select(pl.when(empty).then(pl.lit(int(Mark.EMPTY), pl.UInt8)).otherwise(marks)).to_series()
+        return pl.DataFrame({"time": time, "mark": marks})
+
+    def _counted(self, column: pl.Series) -> pl.Series:
+        text = column.dtype == pl.String and self.decimal == ","
+        numbers = (column.str.replace(",", ".", literal=True) if text else column).cast(pl.Float64, strict=False)
+        _refuse(
+            column,
+            unread=column.is_not_null() & ~numbers.is_finite().fill_null(False),
+            say=lambda cell, row: (
+                f"{self.place}: time cell {cell!r} (sample {row}) is no number, but "
+                "history.options.time.unit says that stamps are. Remove the unit, or mend the cell."
+            ),
+        )
+        count = _MICROSECONDS[self.options.unit or "s"]
+        if self.from_first:
+            first = numbers.drop_nulls()[0]
+            numbers, origin = numbers - first, EPOCH
+        else:
+            origin = origin_of(self.options, self.timezone)
+        start = round((origin - EPOCH).total_seconds() * 1e6)
+        return ((numbers * count).round(0).cast(pl.Int64) + start).cast(UTC_TIME)
+
+    def _typed(self, column: pl.Series, stream: pl.Series | None) -> tuple[pl.Series, pl.Series | None]:
+        if column.dtype == pl.Date:
+            column = column.cast(pl.Datetime("us"))
+        if not isinstance(column.dtype, pl.Datetime):
+            raise HistorianError(f"{self.place}: the time column holds {column.dtype}, needs time stamps.")
+        if column.dtype.time_zone is not None:
+            return column.dt.convert_time_zone("UTC").cast(UTC_TIME), None
+        return self._local(column.cast(pl.Datetime("us")), stream)
+
+    def _written(self, column: pl.Series, stream: pl.Series | None) -> tuple[pl.Series, pl.Series | None]:
+        if self.options.format is not None:
+            return self._formatted(column, self.options.format, stream)
+        text = column.str.replace("T", " ", literal=True).str.replace(",", ".", literal=True)
+        zoned = column.str.contains(_ZONE)  # null where the cell is empty
+        local, absolute = _parsed(text.set(zoned, None), _ISO), pl.Series([None] * len(text), dtype=UTC_TIME)
+        if zoned.any():
+            absolute = _parsed(_numeric_zone(text.set(~zoned, None)), [f"{each}%z" for each in _ISO[:2]]).cast(UTC_TIME)
+        unread = column.is_not_null() & local.is_null() & absolute.is_null()
+        _refuse(column, unread=unread, say=lambda cell, row: self._unreadable(column, cell, row))
+        if local.null_count() == len(local):
+            return absolute, None
+        there, mark = self._local(local, stream)
+        return there.zip_with(there.is_not_null(), absolute), mark
+
+    def _formatted(
+        self, column: pl.Series, written: str, stream: pl.Series | None
+    ) -> tuple[pl.Series, pl.Series | None]:
+        # Python's %f is microseconds; the parser here spells a fraction of any length %.f.
+        parser_format = written.replace(".%f", "%.f").replace(",%f", "%.f")
+        text = column.str.replace(",", ".", literal=True) if ",%f" in written else column
+        try:
+            if "%z" in parser_format:
+                parsed = _numeric_zone(text).str.to_datetime(parser_format, strict=False, time_unit="us")
+            elif "%H" in parser_format or "%I" in parser_format or "%T" in parser_format:
+                parsed = text.str.to_datetime(parser_format, strict=False, time_unit="us")
+            else:
+                parsed = text.str.to_date(parser_format, strict=False).cast(pl.Datetime("us"))
+        except pl.exceptions.PolarsError as error:
+            raise PlantFileError(f"history.options.time.format {written!r} cannot be used: {error}.") from error
+        _refuse(
+            column,
+            unread=column.is_not_null() & parsed.is_null(),
+            say=lambda cell, row: (
+                f"{self.place}: time cell {cell!r} (sample {row}) does not fit "
+                f"history.options.time.format {written!r}. Correct the format, or mend the cell."
+            ),
+        )
+        if "%z" in parser_format:
+            return parsed.cast(UTC_TIME), None
+        return self._local(parsed, stream)
+
+    def _local(self, local: pl.Series, stream: pl.Series | None) -> tuple[pl.Series, pl.Series]:
+        if self.timezone is None:
+            first = local.drop_nulls()[0]
+            raise HistorianError(
+                f"{self.place}: time stamps such as {first.isoformat(sep=' ')} carry no time zone. "
+                "Set history.timezone in the plant file to the zone they were written in, such as Europe/Zurich or UTC."
+            )
+        try:
+            early, late = (
+                local.dt.replace_time_zone(self.timezone, ambiguous=which, non_existent="null").dt.convert_time_zone(
+                    "UTC"
+                )
+                for which in ("earliest", "latest")
+            )
+        except pl.exceptions.PolarsError as error:
+            raise PlantFileError(
+                f"history.timezone {self.timezone!r} cannot be used: {error}. Write UTC, say."
+            ) from error
+        twice = (early != late).fill_null(False)
+        mark = pl.select(
+            pl.when(twice)
+            .then(pl.lit(int(Mark.AMBIGUOUS)))
+            .when(local.is_not_null() & early.is_null())
+            .then(pl.lit(int(Mark.MISSING)))
+            .otherwise(pl.lit(int(Mark.PLAIN)))
+            .cast(pl.UInt8)
+        ).to_series()
+        if not twice.any() or self.ambiguous == "first":
+            return early, mark
+        if self.ambiguous == "second":
+            return late, mark
+        if self.ambiguous == "raise":
+            raise HistorianError(
+                f"{self.place}: {local.filter(twice)[0].isoformat(sep=' ')} happens twice in {self.timezone} "
+                f"({twice.sum()} such stamps). Set history.options.ambiguous to infer, first or second."
+            )
+        second = pl.Series(second_pass(local, twice, stream))
+        return late.zip_with(second, early), mark
+
+    def _plain_numbers(self, column: pl.Series) -> str:
+        return (
+            f"{self.place}: time stamps are plain numbers such as {column.drop_nulls()[0]}. Say what they count: "
+            "history.options.time: {unit: s, origin: 2024-01-01T00:00:00Z}."
+        )
+
+    def _unreadable(self, column: pl.Series, cell: str, row: int) -> str:
+        if column.cast(pl.Float64, strict=False).is_finite().fill_null(False).any():
+            return self._plain_numbers(column)
+        return f"{self.place}: time cell {cell!r} (sample {row}) is not ISO 8601. {_format_question(column)}"
+
+
+def origin_of(options: TimeOptions, timezone: str | None) -> datetime:
+    """The moment that plain numbers count from.
+
+    Raises:
+        PlantFileError: it is missing, no ISO stamp, or without a zone where the plant file names none.
+    """
+    key = "history.options.time.origin"
+    if options.origin is None:
+        raise PlantFileError(
+            f"{key} is missing: plain numbers count from it. For Unix time write 1970-01-01T00:00:00Z."
+        )
+    try:
+        origin = datetime.fromisoformat(options.origin)
+    except ValueError as error:
+        raise PlantFileError(
+            f"{key}: got {options.origin!r}, needs an ISO stamp such as 2024-01-01T00:00:00Z."
+        ) from error
+    if origin.tzinfo is None:
+        if timezone is None:
+            raise PlantFileError(
+                f"{key}: {options.origin!r} has no time zone. Write it as {options.origin}Z, for example."
+            )
+        origin = origin.replace(tzinfo=ZoneInfo(timezone))
+    return origin.astimezone(UTC)
+
+
+def _parsed(text: pl.Series, formats: Sequence[str]) -> pl.Series:
+    """Stamps by the first format that fits each; null where none does."""
+    found: list[pl.Series] = []
+    for each in formats:
+        if "%H" in each:
+            found.append(text.str.to_datetime(each, strict=False, time_unit="us"))
+        else:
+            found.append(text.str.to_date(each, strict=False).cast(pl.Datetime("us")))
+        if found[-1].null_count() == text.null_count():
+            return found[-1]
+    return pl.select(pl.coalesce(found)).to_series()
+
+
+def _numeric_zone(text: pl.Series) -> pl.Series:
+    """Z, +01 and -0330 as +00:00, +01:00 and -03:30, which is all that the parser takes."""
+    return (
+        text.str.replace(r"\s*[Zz]$", "+00:00")
+        .str.replace(r"\s*([+-]\d{2}):?(\d{2})$", "$1:$2")
+        .str.replace(r"(:\d{2}(?:\.\d+)?)\s*([+-]\d{2})$", "$1$2:00")
+    )
+
+
+def _stripped(text: pl.Series) -> pl.Series:
+    """Without blanks around, empty cells null; looked for first, since most exports have none and stripping is slow."""
+    if text.str.contains(r"^\s|\s$").any():
+        text = text.str.strip_chars()
+    return text.set(text == "", None)
+
+
+def _refuse(column: pl.Series, *, unread: pl.Series, say: Callable[[str, int], str]) -> None:
+    """Raise about the first cell that could not be read."""
+    if unread.any():
+        row = int(unread.arg_max() or 0)
+        raise HistorianError(say(column[row], row + 1))
+
+
+def _format_question(column: pl.Series) -> str:
+    """What to write in the plant file; day and month are told apart on the whole column where that is possible."""
+    cells = [found for cell in column.drop_nulls().unique().to_list() if (found := _SLASHED.fullmatch(cell))]
+    if not cells:
+        return "Set history.options.time.format, such as '%d/%m/%Y %H:%M:%S'."
+    _, sep, _, year, gap, clock, seconds, fraction, rest = cells[0].groups()
+    half_days = (rest or "").strip().upper() in ("AM", "PM")
+    tail = ""
+    if clock:
+        tail = f"{gap}{'%I' if half_days else '%H'}:%M{':%S' if seconds else ''}{'%.f' if fraction else ''}"
+        tail += " %p" if half_days else ""
+    year = "%Y" if len(year) == 4 else "%y"
+    day_first, month_first = f"'%d{sep}%m{sep}{year}{tail}'", f"'%m{sep}%d{sep}{year}{tail}'"
+    if max(int(each[1]) for each in cells) > 12:
+        return f"Days come first there: set history.options.time.format: {day_first}."
+    if max(int(each[3]) for each in cells) > 12:
+        return f"Months come first there: set history.options.time.format: {month_first}."
+    return f"Day or month may come first: set history.options.time.format to {day_first} or to {month_first}."
