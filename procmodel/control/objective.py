@@ -1,0 +1,220 @@
+"""What a plan costs: the engineer's economic expression, setpoints, move suppression and ideal resting values.
+
+Shapes: K plans tried at once, N rows of the horizon, Y CVs, U MVs, V DVs, S = Y + U. Engineering units.
+
+One advice interval costs
+
+    economic [currency/h] + size * ( sum_cv weight ((y - setpoint) / span)^2
+                                   + move_weight sum_mv ((u_t - u_{t-1}) / span)^2
+                                   + REST_WEIGHT sum_mv ((u - rest_at) / span)^2 )
+
+`size` is the objective's typical size: its standard deviation over the record to second order, taking the tags as
+independent, `size^2 = sum_i (g_i s_i)^2 + 1/2 sum_ij (s_i H_ij s_j)^2` with gradient g and Hessian H at the recorded
+centre and spreads s. It makes `move_weight` mean the same for a plant that earns 10 CHF/h and one that earns 10,000.
+Without an economic objective it is 1 and the cost has no unit. Inside the solver all costs are divided by `size`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import casadi as ca
+import numpy as np
+
+from procmodel.control.expression import parse
+from procmodel.control.horizon import Horizon, span
+from procmodel.data.window import Columns, Scaler
+from procmodel.errors import PlantFileError
+from procmodel.plant import Plant
+from procmodel.plant.units import parse_price
+
+# Weak enough to yield to any setpoint: a full-span distance from rest costs as much as a CV 3 % of its span off target.
+REST_WEIGHT = 1e-3
+
+
+class Economic:
+    """The economic part as CasADi functions of (y, u, d), with gradient and Hessian in (y, u).
+
+    Attributes:
+        size: Typical size [currency/h].
+    """
+
+    def __init__(self, expression: Any, y: Any, u: Any, d: Any, at: tuple[np.ndarray, ...], spread: np.ndarray) -> None:
+        s = ca.vertcat(y, u)
+        hessian, gradient = ca.hessian(expression, s)
+        self._cost = ca.Function("cost", [y, u, d], [expression])
+        self._model = ca.Function("model", [y, u, d], [ca.densify(gradient), ca.densify(ca.vec(hessian))])
+        self._mapped: dict[tuple[str, int], Any] = {}
+        self.size = self._typical_size(expression, ca.vertcat(y, u, d), np.concatenate(at), spread)
+
+    @classmethod
+    def of(cls, plant: Plant, scaler: Scaler) -> Self | None:
+        """From `advice.objective` and the tags' prices; None where the plant file has neither.
+
+        Raises:
+            PlantFileError: the expression names an unknown tag, cannot be read, or has no value at the recorded centre.
+        """
+        columns = Columns.of(plant)
+        names = (plant.cvs, plant.mvs, plant.dvs)
+        y, u, d = (ca.SX.sym(letter, len(part)) for letter, part in zip("yud", names, strict=True))
+        symbols = {
+            name: vector[i] for vector, part in zip((y, u, d), names, strict=True) for i, name in enumerate(part)
+        }
+        symbols = {name: symbols[name] for name in plant.columns if name in symbols}
+        terms = [parse(plant.advice.objective, symbols)] if plant.advice.objective is not None else []
+        for name, tag in plant.tags.items():
+            if tag.price is None:
+                continue
+            if name not in symbols:
+                raise PlantFileError(
+                    f"Tag {name!r}: it has a price, but a {tag.role} is not predicted. Make it a CV or drop its price."
+                )
+            terms.append(parse_price(tag.price, tag.unit) * symbols[name])
+        if not terms:
+            return None
+        at = tuple(scaler.centre[list(part)] for part in (columns.cv, columns.mv, columns.dv))
+        spread = scaler.spread[list(columns.cv + columns.mv + columns.dv)]
+        return cls(ca.SX(sum(terms[1:], terms[0])), y, u, d, at, spread)
+
+    @staticmethod
+    def _typical_size(expression: Any, tags: Any, at: np.ndarray, spread: np.ndarray) -> float:
+        hessian, gradient = ca.hessian(expression, tags)
+        slope, bend = (np.array(ca.densify(v)) for v in ca.Function("size", [tags], [gradient, hessian])(at))
+        variance = np.sum((slope[:, 0] * spread) ** 2) + 0.5 * np.sum((spread[:, None] * bend * spread) ** 2)
+        if not np.isfinite(variance):
+            raise PlantFileError(
+                "advice: the objective has no finite value where the plant usually runs. "
+                "Correct the arguments of sqrt, log and / in the plant file."
+            )
+        return float(np.sqrt(variance)) or 1.0
+
+    def value(self, y_KY: np.ndarray, u_KU: np.ndarray, d_KV: np.ndarray) -> np.ndarray:
+        """Cost of each of K rows, [K] [currency/h]."""
+        cost = self._over("cost", self._cost, len(y_KY))(y_KY.T, u_KU.T, d_KV.T)
+        return np.asarray(np.array(cost)[0])
+
+    def quadratic(self, y_NY: np.ndarray, u_NU: np.ndarray, d_NV: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient [N, S] and Hessian [N, S, S] of each row's cost in (y, u)."""
+        rows, size = len(y_NY), y_NY.shape[1] + u_NU.shape[1]
+        gradient, hessian = self._over("model", self._model, rows)(y_NY.T, u_NU.T, d_NV.T)
+        return np.array(gradient).T, np.array(hessian).T.reshape(rows, size, size)
+
+    def _over(self, name: str, function: Any, rows: int) -> Any:
+        if (name, rows) not in self._mapped:
+            self._mapped[name, rows] = function.map(rows)
+        return self._mapped[name, rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageCost:
+    """Cost of a plan and its quadratic model, divided by `size` and summed over the advices of the horizon.
+
+    Attributes:
+        economic: None where only setpoints count.
+        size: Typical size of the economic objective [currency/h]; 1 without one.
+        weight_Y, span_Y, span_U: Of the tags.
+        rest_U: Ideal resting values, NaN where there is none.
+        move_weight: Relative to the CVs' weights [-].
+    """
+
+    horizon: Horizon
+    economic: Economic | None
+    size: float
+    weight_Y: np.ndarray
+    span_Y: np.ndarray
+    span_U: np.ndarray
+    rest_U: np.ndarray
+    move_weight: float
+
+    @classmethod
+    def of(cls, plant: Plant, scaler: Scaler, horizon: Horizon) -> Self:
+        """The cost that the plant file describes."""
+        columns = Columns.of(plant)
+        economic = Economic.of(plant, scaler)
+        cvs, mvs = ([plant.tags[name] for name in names] for names in (plant.cvs, plant.mvs))
+        spread = [float(x) for x in scaler.spread]
+        return cls(
+            horizon=horizon,
+            economic=economic,
+            size=economic.size if economic else 1.0,
+            weight_Y=np.array([tag.weight for tag in cvs]),
+            span_Y=np.array([span(tag, spread[i]) for tag, i in zip(cvs, columns.cv, strict=True)]),
+            span_U=np.array([span(tag, spread[i]) for tag, i in zip(mvs, columns.mv, strict=True)]),
+            rest_U=np.array([np.nan if tag.rest_at is None else tag.rest_at for tag in mvs]),
+            move_weight=plant.advice.move_weight,
+        )
+
+    def total(
+        self,
+        y_KNY: np.ndarray,
+        u_KNU: np.ndarray,
+        d_NV: np.ndarray,
+        start_U: np.ndarray,
+        setpoint_Y: np.ndarray,
+    ) -> np.ndarray:
+        """Cost of each of K plans, [K], divided by `size`; a setpoint of NaN does not count."""
+        rows = np.nansum(self.weight_Y * ((y_KNY - setpoint_Y) / self.span_Y) ** 2, axis=(1, 2))
+        rows += REST_WEIGHT * np.nansum(((u_KNU - self.rest_U) / self.span_U) ** 2, axis=(1, 2))
+        if self.economic:
+            plans, steps = y_KNY.shape[:2]
+            y_KY, u_KU = (array.reshape(plans * steps, -1) for array in (y_KNY, u_KNU))
+            paid = self.economic.value(y_KY, u_KU, np.tile(d_NV, (plans, 1)))
+            rows += paid.reshape(plans, steps).sum(axis=1) / self.size
+        at_ticks = u_KNU[:, self.horizon.ticks]
+        before = np.concatenate([np.broadcast_to(start_U, at_ticks[:, :1].shape), at_ticks[:, :-1]], axis=1)
+        moved = np.sum(((at_ticks - before) / self.span_U) ** 2, axis=(1, 2))
+        return np.asarray(rows / self.horizon.interval + self.move_weight * moved)
+
+    def quadratic(
+        self, y_NY: np.ndarray, u_NU: np.ndarray, d_NV: np.ndarray, setpoint_Y: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient [N, S] and exact Hessian [N, S, S] of the rows' cost in (y, u), without the move term."""
+        rows, outputs = y_NY.shape
+        size = outputs + u_NU.shape[1]
+        if self.economic:
+            gradient, hessian = (part / self.size for part in self.economic.quadratic(y_NY, u_NU, d_NV))
+        else:
+            gradient, hessian = np.zeros((rows, size)), np.zeros((rows, size, size))
+        off = np.concatenate([y_NY - setpoint_Y, u_NU - self.rest_U], axis=1)
+        weight = np.concatenate(
+            [self.weight_Y / self.span_Y**2, REST_WEIGHT / self.span_U**2 * np.ones(len(self.rest_U))]
+        )
+        weight_NS = np.where(np.isfinite(off), weight, 0.0)
+        gradient = gradient + 2.0 * weight_NS * np.where(np.isfinite(off), off, 0.0)
+        hessian = hessian + 2.0 * weight_NS[:, :, None] * np.eye(size)
+        return gradient / self.horizon.interval, hessian / self.horizon.interval
+
+    def move_hessian(self) -> np.ndarray:
+        """Diagonal of the move term's Hessian in the blocks' changes, [M, U]: a staircase of r moves costs 1/r."""
+        return np.asarray(2.0 * self.move_weight / (self.horizon.moves_MU * self.span_U**2))
+
+    def per_advice(self, total: float) -> float:
+        """A horizon's total as the mean cost of one advice interval, in the objective's own unit."""
+        return total * self.size * self.horizon.interval / self.horizon.steps
+
+
+def setpoints_of(plant: Plant, changed: Mapping[str, float] | None) -> np.ndarray:
+    """Setpoints of the CVs, [Y], NaN where there is none; `changed` ones take the place of the plant file's.
+
+    Raises:
+        PlantFileError: a name is no CV, or a value is not finite.
+    """
+    for name, value in (changed or {}).items():
+        if name not in plant.cvs:
+            raise PlantFileError(
+                f"setpoints: unknown CV {name!r}; this plant's CVs are {', '.join(plant.cvs)}. Name one of them."
+            )
+        if not np.isfinite(value):
+            raise PlantFileError(f"setpoints: {name!r} got {value}; a setpoint needs a finite number.")
+    given = {name: plant.tags[name].setpoint for name in plant.cvs} | dict(changed or {})
+    return np.array([np.nan if (at := given[name]) is None else float(at) for name in plant.cvs])
+
+
+def positive_part(hessian_NSS: np.ndarray) -> np.ndarray:
+    """Nearest positive semidefinite matrix of each symmetric one, [N, S, S]: negative curvature set to zero."""
+    values_NS, vectors_NSS = np.linalg.eigh(hessian_NSS)
+    if (values_NS >= 0.0).all():
+        return hessian_NSS
+    return np.asarray((vectors_NSS * np.maximum(values_NS, 0.0)[:, None, :]) @ np.swapaxes(vectors_NSS, 1, 2))

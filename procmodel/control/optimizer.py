@@ -1,0 +1,254 @@
+"""The receding-horizon optimizer: history in, a named plan out.
+
+Shapes: R rows of history, C columns in plant order, N rows of the horizon, U MVs, V DVs, Y CVs. Engineering units.
+
+A plan ends as one of
+
+    converged                            no step promises more
+    feasible at deadline                 the best plan so far: time, iterations or the solver ran out
+    previous plan, shifted and verified  no program was solved, but the last plan still holds under a new forecast
+    hold                                 anything else, with the reason
+
+Every number shown was forecast from the moves shown, in one rollout. Nothing is remembered from call to call: the only
+warm start is the `previous` plan that the caller hands over, and only a usable one is taken.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import numpy as np
+
+from procmodel.control.bias import BiasFilter, correction, encode_history, filled, past_errors
+from procmodel.control.horizon import Horizon
+from procmodel.control.limits import SoftLimits
+from procmodel.control.objective import StageCost, setpoints_of
+from procmodel.control.plan import Plan, Status
+from procmodel.control.problem import Problem, Trial
+from procmodel.control.qp import QuadraticSolver
+from procmodel.control.report import Reporter
+from procmodel.control.sensitivities import Forecaster, Head, Now
+from procmodel.control.sqp import Outcome, minimise
+from procmodel.control.watch import Watch
+from procmodel.data.window import Columns, Scaler
+from procmodel.errors import ArtifactError, DatasetError, PlantFileError
+from procmodel.plant import Plant
+from procmodel.world_model.protocol import WorldModel
+
+
+class Optimizer:
+    """Plans the MVs of one plant with one model.
+
+    Args:
+        model: In float64; `model.double()` makes a trained one so.
+        scaler: The model's.
+        heads: Learned margins that the plan keeps above zero.
+        backoff_HY: Distance kept from the CVs' soft limits for doubt, per horizon step, on both sides [unit]; the last
+            row holds beyond its end.
+        bias: How past errors correct the forecast.
+        clock: Seconds, rising; tests bring their own.
+
+    Raises:
+        PlantFileError: the horizon, the objective or a price in the plant file cannot be used.
+        ArtifactError: `backoff_HY` does not fit the plant.
+    """
+
+    def __init__(
+        self,
+        *,
+        plant: Plant,
+        model: WorldModel,
+        scaler: Scaler,
+        heads: Sequence[Head] = (),
+        backoff_HY: np.ndarray | None = None,
+        bias: BiasFilter | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._plant, self._model, self._scaler, self._clock = plant, model, scaler, clock
+        self._columns = Columns.of(plant)
+        self._bias = bias or BiasFilter()
+        mv = list(self._columns.mv)
+        self.horizon = Horizon.of(plant, scaler.centre[mv], scaler.spread[mv])
+        self.cost = StageCost.of(plant, scaler, self.horizon)
+        self.limits = SoftLimits.of(plant, scaler, heads, self.horizon, self._backoff(backoff_HY))
+        self.forecaster = Forecaster(
+            model=model, scaler=scaler, columns=self._columns, heads=heads, horizon=self.horizon
+        )
+        self._solver = QuadraticSolver()
+        self._report = Reporter(plant=plant, forecaster=self.forecaster, cost=self.cost)
+
+    @property
+    def rows_wanted(self) -> int:
+        """History rows with which every step of the horizon has its own correction; `model.rows` are enough to plan."""
+        return self._model.rows + self.horizon.steps + self._bias.memory - 1
+
+    def plan(
+        self,
+        rows_RC: np.ndarray,
+        *,
+        setpoints: Mapping[str, float] | None = None,
+        future_dv_HV: np.ndarray | None = None,
+        previous: Plan | None = None,
+        out_of_service: Collection[str] = (),
+        deadline: float | None = None,
+    ) -> Plan:
+        """What to do from here.
+
+        Args:
+            rows_RC: History, NaN in gaps, newest last. The MVs' last good values are where the moves start.
+            setpoints: By CV, in place of the plant file's.
+            future_dv_HV: Announced DVs from the next row on; a NaN, and all beyond the end, hold the value before.
+            previous: The plan of one advice ago.
+            out_of_service: MVs that stay at their measured value, and CVs that are neither steered nor limited.
+            deadline: Time from now in which to end; none is started that would probably end later [s].
+
+        Raises:
+            PlantFileError: a name in `setpoints` or `out_of_service` is unknown.
+            DatasetError: `rows_RC` has not the plant's columns, or fewer rows than the model reads.
+        """
+        watch = Watch(clock=self._clock, deadline=deadline)
+        rows_RC = self._history(rows_RC)
+        setpoint_Y, frozen_U, dropped = self._in_service(setpoints, out_of_service)
+        newest_C = filled(rows_RC)[-1]
+        start_U = newest_C[list(self._columns.mv)]
+        if missing := self._missing(newest_C, future_dv_HV):
+            return self._report.hold(missing, watch, start_U=start_U)
+        now = self._now(rows_RC, newest_C, future_dv_HV, watch)
+        if not (np.isfinite(now.bias_NY).all() and bool(now.latent_D.isfinite().all())):
+            return self._report.hold("the model's encoding of the history is not finite", watch, start_U=start_U)
+        problem = Problem(
+            forecaster=self.forecaster,
+            cost=self.cost,
+            limits=self.limits.without(dropped),
+            now=now,
+            bounds=self.horizon.bounds(now.start_U, frozen_U),
+            setpoint_Y=setpoint_Y,
+        )
+        with watch.stage("first rollout"):
+            unmoved, kept, shifted = self._starts(problem, previous)
+        if not unmoved.forecast.finite_K[0]:
+            return self._report.hold("the model's forecast without a move is not finite", watch, start_U=start_U)
+        if frozen_U.all():
+            why = "every MV is out of service"
+            return self._report.hold(why, watch, start_U=start_U, problem=problem, unmoved=unmoved)
+        start = shifted if shifted and shifted.score.beats(kept.score) else kept
+        outcome = minimise(problem, start, self._solver, watch)
+        if outcome.iterations == 0:
+            return self._without_program(problem, outcome, unmoved, shifted, watch)
+        return self._report.plan(
+            Status.CONVERGED if outcome.converged else Status.FEASIBLE,
+            outcome.why,
+            watch,
+            problem=problem,
+            trial=outcome.trial,
+            unmoved=unmoved,
+            sensitivity=outcome.sensitivity,
+            iterations=outcome.iterations,
+        )
+
+    def _backoff(self, backoff_HY: np.ndarray | None) -> np.ndarray:
+        """Distance for doubt per row, [N, Y]."""
+        outputs = len(self._columns.cv)
+        if backoff_HY is None:
+            return np.zeros((self.horizon.steps, outputs))
+        given = np.asarray(backoff_HY, dtype=float)
+        if given.ndim != 2 or given.shape[1] != outputs or not len(given) or not (given >= 0.0).all():
+            raise ArtifactError(
+                f"backoff: needs one non-negative number per horizon step and CV, [H, {outputs}], got shape "
+                f"{given.shape}. Calibrate it again with this plant's model."
+            )
+        return given[np.minimum(np.arange(self.horizon.steps), len(given) - 1)]
+
+    def _history(self, rows_RC: np.ndarray) -> np.ndarray:
+        """The newest rows that can be of use."""
+        rows_RC = np.asarray(rows_RC, dtype=float)
+        if rows_RC.ndim != 2 or rows_RC.shape[1] != self._columns.count:
+            raise DatasetError(
+                f"history: needs rows of {self._columns.count} columns ({', '.join(self._plant.columns)}), got shape "
+                f"{rows_RC.shape}. Hand over the dataset's columns in plant order."
+            )
+        if len(rows_RC) < self._model.rows:
+            raise DatasetError(
+                f"history: the model reads {self._model.rows} rows, got {len(rows_RC)}. Ask the historian for at least "
+                f"{self._model.rows * self._plant.sample_time:g} s."
+            )
+        return np.where(np.isfinite(rows_RC), rows_RC, np.nan)[-self.rows_wanted :]
+
+    def _in_service(
+        self, setpoints: Mapping[str, float] | None, out_of_service: Collection[str]
+    ) -> tuple[np.ndarray, np.ndarray, frozenset[str]]:
+        """Setpoints [Y], which MVs are frozen [U], and the CVs that are left alone."""
+        plant = self._plant
+        for name in out_of_service:
+            if name not in plant.mvs and name not in plant.cvs:
+                known = ", ".join(plant.mvs + plant.cvs)
+                raise PlantFileError(f"out of service: unknown tag {name!r}; it may be one of {known}.")
+        setpoint_Y = setpoints_of(plant, setpoints)
+        setpoint_Y[[name in out_of_service for name in plant.cvs]] = np.nan
+        frozen_U = np.array([name in out_of_service for name in plant.mvs])
+        return setpoint_Y, frozen_U, frozenset(name for name in plant.cvs if name in out_of_service)
+
+    def _missing(self, newest_C: np.ndarray, future_dv_HV: np.ndarray | None) -> str | None:
+        """Why the moves cannot start, or None."""
+        needed = [*self._columns.mv, *self._columns.dv]
+        names = [self._plant.columns[i] for i in needed if not np.isfinite(newest_C[i])]
+        if names:
+            return f"{', '.join(names)}: no good sample in the history"
+        if future_dv_HV is not None and np.shape(future_dv_HV)[1:] != (len(self._columns.dv),):
+            raise DatasetError(
+                f"future DVs: needs rows of {len(self._columns.dv)} columns ({', '.join(self._plant.dvs) or 'none'}), "
+                f"got shape {np.shape(future_dv_HV)}."
+            )
+        return None
+
+    def _now(self, rows_RC: np.ndarray, newest_C: np.ndarray, future_dv_HV: np.ndarray | None, watch: Watch) -> Now:
+        steps = self.horizon.steps
+        with watch.stage("encode"):
+            history = encode_history(self._model, self._scaler, rows_RC)
+        with watch.stage("bias"):
+            errors = past_errors(self._model, self._scaler, self._columns, history, steps, self._bias.memory)
+            bias_NY = correction(errors, self._bias)
+        dv_NV = newest_C[list(self._columns.dv)][None]
+        if future_dv_HV is not None:
+            dv_NV = np.concatenate([dv_NV, np.asarray(future_dv_HV, dtype=float)])
+        dv_NV = filled(dv_NV)[np.minimum(np.arange(1, steps + 1), len(dv_NV) - 1)]
+        return Now(
+            latent_D=history.latents_WD[-1],
+            start_U=newest_C[list(self._columns.mv)],
+            dv_NV=dv_NV,
+            bias_NY=bias_NY,
+        )
+
+    def _starts(self, problem: Problem, previous: Plan | None) -> tuple[Trial, Trial, Trial | None]:
+        """No move at all, the closest to it that the hard limits allow, and the previous plan one advice later."""
+        still_NU = np.tile(problem.now.start_U, (self.horizon.steps, 1))
+        rows = [still_NU]
+        if previous is not None and self._usable(previous):
+            rows.append(self.horizon.shifted(previous.moves))
+        changes_KMU = np.array([problem.as_changes(rows_NU) for rows_NU in (still_NU, *rows)])
+        inside_KNU = [self.horizon.rows(problem.bounds, c_MU * self.cost.span_U) for c_MU in changes_KMU[1:]]
+        trial = problem.evaluate(changes_KMU, np.array([still_NU, *inside_KNU]))
+        return trial.only(0), trial.only(1), trial.only(2) if len(rows) > 1 else None
+
+    def _usable(self, previous: Plan) -> bool:
+        shape = (self.horizon.steps, len(self._columns.mv))
+        fits = previous.mvs == tuple(self._plant.mvs) and previous.moves.shape == shape
+        return previous.status.usable and fits and bool(np.isfinite(previous.moves).all())
+
+    def _without_program(
+        self, problem: Problem, outcome: Outcome, unmoved: Trial, shifted: Trial | None, watch: Watch
+    ) -> Plan:
+        """The previous plan where it still holds, else a hold."""
+        if shifted is None:
+            return self._report.hold(
+                f"{outcome.why}, and there is no previous plan",
+                watch,
+                start_U=problem.now.start_U,
+                problem=problem,
+                unmoved=unmoved,
+            )
+        if unmoved.score.beats(shifted.score):
+            why = f"{outcome.why}, and the previous plan would now be worse than no move"
+            return self._report.hold(why, watch, start_U=problem.now.start_U, problem=problem, unmoved=unmoved)
+        return self._report.plan(Status.SHIFTED, outcome.why, watch, problem=problem, trial=shifted, unmoved=unmoved)

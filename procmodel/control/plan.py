@@ -1,0 +1,76 @@
+"""Plan: the optimizer's outcome. Shapes: H horizon steps, U MVs, Y CVs. Engineering units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+
+class Status(StrEnum):
+    """How a solve ended. Only `usable` ones may be shown as a move; anything else is a hold."""
+
+    CONVERGED = "converged"
+    FEASIBLE = "feasible at deadline"
+    SHIFTED = "previous plan, shifted and verified"
+    HOLD = "hold"
+
+    @property
+    def usable(self) -> bool:
+        return self is not Status.HOLD
+
+
+@dataclass(frozen=True, kw_only=True)
+class GiveUp:
+    """A soft limit that the plan cannot keep.
+
+    Attributes:
+        tag: The CV or constraint head.
+        side: "low" or "high".
+        limit, amount: The limit and the largest excess over the horizon [unit].
+        rank: Of the limit.
+    """
+
+    tag: str
+    side: str
+    limit: float
+    amount: float
+    rank: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to do over the horizon and what would come of it.
+
+    Attributes:
+        status: How the solve ended; `reason` says it in words.
+        mvs, cvs, heads: Names, in column order.
+        moves: [H, U] planned MV values; row 0 is to be made now.
+        predicted: [H, Y] CVs under the plan, bias included.
+        unmoved: [H, Y] CVs if nothing is moved.
+        margins: [H, G] lower bounds of the constraint margins under the plan (allowance deducted).
+        steady_gain: [Y, U] last row of dY/dU for a held move: the dynamic matrix's end.
+        give_ups: Soft limits exceeded, rank 1 first.
+        active: Limits that decide the plan, in words.
+        cost: Objective of the plan; `cost_unmoved` that of no move.
+        seconds: By stage.
+        iterations: SQP iterations made.
+    """
+
+    status: Status
+    reason: str
+    mvs: tuple[str, ...]
+    cvs: tuple[str, ...]
+    heads: tuple[str, ...] = ()
+    moves: np.ndarray
+    predicted: np.ndarray
+    unmoved: np.ndarray
+    margins: np.ndarray
+    steady_gain: np.ndarray
+    give_ups: tuple[GiveUp, ...] = ()
+    active: tuple[str, ...] = ()
+    cost: float = float("nan")
+    cost_unmoved: float = float("nan")
+    seconds: dict[str, float] = field(default_factory=dict)
+    iterations: int = 0

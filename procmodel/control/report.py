@@ -1,0 +1,115 @@
+"""From what the solver found to a `Plan` that people can read. Shapes as in `optimizer.py`; engineering units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from procmodel.control.limits import TOLERANCE
+from procmodel.control.objective import StageCost
+from procmodel.control.plan import Plan, Status
+from procmodel.control.problem import Problem, Trial
+from procmodel.control.sensitivities import Forecaster, Sensitivity
+from procmodel.control.watch import Watch
+from procmodel.plant import Plant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reporter:
+    """Writes the plans of one plant."""
+
+    plant: Plant
+    forecaster: Forecaster
+    cost: StageCost
+
+    def plan(
+        self,
+        status: Status,
+        why: str,
+        watch: Watch,
+        *,
+        problem: Problem,
+        trial: Trial,
+        unmoved: Trial,
+        sensitivity: Sensitivity | None = None,
+        iterations: int = 0,
+    ) -> Plan:
+        """A plan to follow; without a sensitivity its gains are not known."""
+        forecast, limits = trial.forecast, problem.limits
+        mvs = len(self.plant.mvs)
+        steady_YU = np.full((len(self.plant.cvs), mvs), np.nan)
+        if sensitivity is not None:  # the first block is one step, held to the end
+            steady_YU = sensitivity.y_NYP[-1][:, :mvs]
+        return Plan(
+            **self._names(),
+            status=status,
+            reason=why,
+            moves=forecast.moves_KNU[0],
+            predicted=forecast.y_KNY[0],
+            unmoved=unmoved.forecast.y_KNY[0],
+            margins=forecast.margins_KNG[0],
+            steady_gain=steady_YU,
+            give_ups=limits.give_ups(forecast),
+            active=(*self._hard_limits(problem, forecast.moves_KNU[0]), *limits.touched(forecast)),
+            cost=self.cost.per_advice(float(trial.cost_K[0])),
+            cost_unmoved=self.cost.per_advice(float(unmoved.cost_K[0])),
+            seconds=watch.seconds | {"total": watch.elapsed},
+            iterations=iterations,
+        )
+
+    def hold(
+        self,
+        why: str,
+        watch: Watch,
+        *,
+        start_U: np.ndarray,
+        problem: Problem | None = None,
+        unmoved: Trial | None = None,
+    ) -> Plan:
+        """No move, with the forecast of it where there is one."""
+        steps, outputs, mvs = self.forecaster.horizon.steps, len(self.plant.cvs), len(self.plant.mvs)
+        predicted, margins = np.full((steps, outputs), np.nan), np.full((steps, len(self.forecaster.heads)), np.nan)
+        cost = float("nan")
+        if unmoved is not None:
+            predicted, margins = unmoved.forecast.y_KNY[0], unmoved.forecast.margins_KNG[0]
+            cost = self.cost.per_advice(float(unmoved.cost_K[0]))
+        return Plan(
+            **self._names(),
+            status=Status.HOLD,
+            reason=why,
+            moves=np.tile(start_U, (steps, 1)),
+            predicted=predicted,
+            unmoved=predicted,
+            margins=margins,
+            steady_gain=np.full((outputs, mvs), np.nan),
+            give_ups=problem.limits.give_ups(unmoved.forecast) if problem and unmoved else (),
+            cost=cost,
+            cost_unmoved=cost,
+            seconds=watch.seconds | {"total": watch.elapsed},
+        )
+
+    def _names(self) -> dict[str, Any]:
+        return {
+            "mvs": tuple(self.plant.mvs),
+            "cvs": tuple(self.plant.cvs),
+            "heads": tuple(head.name for head in self.forecaster.heads),
+        }
+
+    def _hard_limits(self, problem: Problem, moves_NU: np.ndarray) -> list[str]:
+        """MV limits that the plan reaches and largest moves that it makes now, in words."""
+        horizon, words = self.forecaster.horizon, []
+        for u, name in enumerate(self.plant.mvs):
+            unit, near = self.plant.tags[name].unit, TOLERANCE * float(self.cost.span_U[u])
+            change = float(moves_NU[0, u] - problem.now.start_U[u])
+            if problem.bounds.up_MU[0, u] == 0.0 == problem.bounds.down_MU[0, u]:
+                words.append(f"{name} out of service, held at {moves_NU[0, u]:.4g} {unit}")
+                continue
+            if (moves_NU[:, u] <= horizon.low_U[u] + near).any():
+                words.append(f"{name} low limit {horizon.low_U[u]:.4g} {unit}")
+            if (moves_NU[:, u] >= horizon.high_U[u] - near).any():
+                words.append(f"{name} high limit {horizon.high_U[u]:.4g} {unit}")
+            if change >= horizon.up_U[u] - near or -change >= horizon.down_U[u] - near:
+                words.append(f"{name} at its largest move {abs(change):.4g} {unit}")
+        return words
