@@ -95,7 +95,7 @@ class Horizon:
     def of(cls, plant: Plant, centre_U: np.ndarray, spread_U: np.ndarray) -> Self:
         """The horizon of a plant file; centre and spread of the MVs bound those without limits."""
         interval = _rows(plant.advice.every or plant.sample_time, plant.sample_time, "every")
-        steps = DEFAULT_STEPS * interval
+        steps = max(DEFAULT_STEPS, interval)
         if plant.advice.horizon is not None:
             steps = _rows(plant.advice.horizon, plant.sample_time, "horizon")
         if steps < interval:

@@ -85,7 +85,7 @@ class Windows:
             raise DatasetError(
                 f"No window of {length} rows: the longest of {len(stretches)} stretch(es) has {longest} rows, and of "
                 f"{len(starts_N)} windows that fit none has {min_good:.0%} good cells among the MVs and CVs. "
-                "Shorten training.window, or see with 'procmodel check' which tags have gaps."
+                "Shorten training.window, or see with 'procmodel ingest --json' which tags have gaps."
             )
         return torch.as_tensor(kept_N, dtype=torch.int64, device=self.device)
 

@@ -89,7 +89,7 @@ def _text_of(file: Path) -> str:
         return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         beside = sorted(each.name for each in file.parent.glob("*.y*ml")) if file.parent.is_dir() else []
-        hint = f" Beside it: {', '.join(beside[:5])}." if beside else " Write one with `procmodel init EXPORT`."
+        hint = f" Beside it: {', '.join(beside[:5])}." if beside else " README.md shows one to start from."
         raise PlantFileError(f"Plant file {file} does not exist.{hint}") from error
     except UnicodeDecodeError as error:
         raise PlantFileError(f"{file} is no UTF-8 text (byte {error.start}). Save it as UTF-8.") from error

@@ -23,7 +23,7 @@ OUT1, OUT2, OUT3, OUT4 = 0.071, 0.057, 0.071, 0.057  # outlet cross-sections [cm
 GRAVITY = 981.0  # [cm/s2]
 K1, K2 = 3.33, 3.35  # pump constants [cm3/(V s)]
 GAMMA1, GAMMA2 = 0.70, 0.60  # share of each pump that goes to its lower tank [-]
-TANK4_BRIM = 2.6  # level that tank 4 may not exceed [cm]: 1.9 times its published one
+TANK4_BRIM = 2.3  # level that tank 4 may not exceed [cm]: 1.6 times its published one
 
 SAMPLE_TIME = 5.0  # [s], as in the plant file
 
@@ -82,11 +82,11 @@ def disturbances(rows: int, seed: int) -> Disturbances:
     room = 20.0 + wander(rows, step=step, time_constant=2 * 3600, spread=1.0, rng=stream(seed, "tank", "room"))
     inflows = []
     for tank in ("inflow 1", "inflow 2"):
-        slow = wander(rows, step=step, time_constant=900.0, spread=0.35, rng=stream(seed, tank, "slow"))
+        slow = wander(rows, step=step, time_constant=900.0, spread=0.15, rng=stream(seed, tank, "slow"))
         steps = levels(
             rows,
             hold=lambda rng: int(rng.uniform(0.5, 3.0) * 3600 / step),
-            draw=lambda rng: float(rng.uniform(-0.8, 0.8)),
+            draw=lambda rng: float(rng.uniform(-0.4, 0.4)),
             rng=stream(seed, tank, "steps"),
         )
         inflows.append(slow + lagged(steps, step=step, time_constant=20.0))
@@ -110,19 +110,40 @@ def setpoints(rows: int, seed: int) -> np.ndarray:
     return table
 
 
+def task(rows: int, seed: int) -> np.ndarray:
+    """Setpoints [cm] of a closed-loop trial: one of the two is changed every 5 to 9 min, in turn.
+
+    Denser than an operator's day, so that half an hour shows several changes; both rest levels leave the upper tanks
+    the freeboard that a margin judged from a few dipstick readings needs.
+    """
+    table = np.full((rows, 3), np.nan)
+    rng = stream(seed, "tank", "task")
+    pair, row, which = np.array([12.4, 12.7]), 0, int(rng.integers(2))
+    while row < rows:
+        until = row + int(rng.uniform(300.0, 540.0) / SAMPLE_TIME)
+        table[row:until, :2] = pair
+        pair, which = _reachable(rng, pair, which=(which,), most=1.7, least=1.0), 1 - which
+        row = until
+    return table
+
+
 def _hold(rng: np.random.Generator, under_way: bool = False) -> int:
     share = rng.uniform() if under_way else 1.0
     return max(1, int(share * rng.uniform(2400.0, 12600.0) / SAMPLE_TIME))
 
 
-def _reachable(rng: np.random.Generator, pair: np.ndarray, which: tuple[int, ...]) -> np.ndarray:
-    """A new pair of setpoints [cm] that rest with both upper tanks below their limits, if only just."""
+def _reachable(
+    rng: np.random.Generator, pair: np.ndarray, which: tuple[int, ...], most: float = 2.5, least: float = 0.0
+) -> np.ndarray:
+    """A new pair of setpoints [cm], each changed by at least `least` [cm], that rest with both upper tanks below `most`
+    [cm]: by default only just free."""
     for _ in range(200):
         new = pair.copy()
         new[list(which)] = np.round(rng.uniform(8.5, 15.5, size=len(which)), 1)
         volts = pump_voltages(*new)
         level3, level4 = steady_levels(volts)[2:]
-        if volts.min() > 1.2 and level3 < 2.5 and level4 < 2.5:
+        far = all(abs(new[i] - pair[i]) >= least for i in which)
+        if far and volts.min() > 1.2 and max(level3, level4) < most:
             return new
     return np.array([12.4, 12.7])
 
@@ -147,10 +168,11 @@ def make() -> ReferencePlant:
         equations=equations,
         outputs=outputs,
         margins={"tank4_margin": tank4_margin},
-        noise=np.array([0.0, 0.0, 0.04, 0.04, 0.04, 0.1]),
+        noise=np.array([0.0, 0.0, 0.02, 0.02, 0.02, 0.1]),
         lab_error={"tank4_margin": 0.1},
         substeps=2,
         operator=LevelLoops,
         disturbances=disturbances,
         setpoints=setpoints,
+        task=task,
     )

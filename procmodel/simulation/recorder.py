@@ -44,7 +44,7 @@ class Archive:
 
     scans_per_row: int = 2
     jitter: float = 0.6
-    deviation: float = 0.001
+    deviation: float = 0.0005
     longest: int = 12
     bad_every: int = 2500
     outage: float = 3600.0

@@ -79,6 +79,7 @@ class ReferencePlant:
         substeps: Runge-Kutta steps per row.
         operator: Makes the operator of a seed.
         disturbances, setpoints: By rows and seed; `setpoints` is [T, Y], NaN where a CV has none.
+        task: Setpoints of a closed-loop trial, as `setpoints`; None: those the operator is asked for.
         hourly_cost: True economic cost [currency/h] of CVs [Y] and MVs [U]; None where setpoints are tracked.
     """
 
@@ -101,6 +102,7 @@ class ReferencePlant:
     disturbances: Callable[[int, int], Disturbances]
     setpoints: Callable[[int, int], np.ndarray]
     hourly_cost: Callable[[Any, Any], Any] | None = None
+    task: Callable[[int, int], np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         for array in (self.x0, self.u0, self.d0, self.w0, self.noise):

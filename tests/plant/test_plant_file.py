@@ -229,7 +229,7 @@ def test_what_is_no_plant_file_at_all_is_said_plainly(tmp_path: Path, text: str,
 def test_a_missing_file_names_those_beside_it(tmp_path: Path) -> None:
     written(tmp_path, "", "evaporator.yaml")
     assert "does not exist. Beside it: evaporator.yaml." in refusal(tmp_path / "plant.yaml")
-    assert "procmodel init" in refusal(tmp_path / "nowhere" / "plant.yaml")
+    assert "README.md shows one" in refusal(tmp_path / "nowhere" / "plant.yaml")
 
 
 def test_a_folder_and_a_binary_file_are_no_plant_files(tmp_path: Path) -> None:
