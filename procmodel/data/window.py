@@ -27,8 +27,8 @@ class Columns:
     @classmethod
     def of(cls, plant: Plant) -> Self:
         at = {name: i for i, name in enumerate(plant.columns)}
-        pick = lambda names: tuple(at[n] for n in names)  # noqa: E731
-        return cls(mv=pick(plant.mvs), cv=pick(plant.cvs), dv=pick(plant.dvs), count=len(at))
+        mv, cv, dv = (tuple(at[name] for name in names) for names in (plant.mvs, plant.cvs, plant.dvs))
+        return cls(mv=mv, cv=cv, dv=dv, count=len(at))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,141 @@
+"""The artifact: what training leaves and advising loads. Safetensors, JSON and hashes; nothing in it can run.
+
+Neither Lightning nor a pickle is needed to load it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from procmodel.constraints.head import ConstraintHead
+from procmodel.data.sealed import read_sealed, write_sealed
+from procmodel.data.window import Scaler
+from procmodel.errors import ArtifactError
+from procmodel.plant import Plant
+from procmodel.world_model.latent_model import LatentModel, ModelConfig
+
+FACTS = "model.json"
+_AGAIN = "Train it again with 'procmodel train'."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What held-back rows say of the model's doubt.
+
+    Attributes:
+        backoff_HY: Quantile of the corrected forecast's error k rows ahead, per CV, never falling [unit].
+        surprise_limit: Quantile of the surprise on normal data.
+        confidence: Of the backoff [-].
+    """
+
+    backoff_HY: np.ndarray
+    surprise_limit: float
+    confidence: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A trained world model with all that belongs to it.
+
+    Attributes:
+        members: Models of the same plant from different seeds; the first one advises.
+        heads: Constraint heads on the first member's latent.
+        notes: Settings, curves, diagnostics and origin, for people.
+    """
+
+    plant: str
+    fingerprint: str
+    members: tuple[LatentModel, ...]
+    scaler: Scaler
+    calibration: Calibration
+    heads: tuple[ConstraintHead, ...] = ()
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> LatentModel:
+        return self.members[0]
+
+
+def save_artifact(artifact: Artifact, folder: Path | str) -> Path:
+    """Write it; an artifact that is there already stays until the new one is complete.
+
+    Raises:
+        ArtifactError: Something else stands in that place.
+    """
+    facts = {
+        "plant": artifact.plant,
+        "fingerprint": artifact.fingerprint,
+        "config": artifact.model.config.to_dict(),
+        "members": len(artifact.members),
+        "scaler": {"centre": artifact.scaler.centre.tolist(), "spread": artifact.scaler.spread.tolist()},
+        "calibration": {
+            "backoff": artifact.calibration.backoff_HY.tolist(),
+            "surprise_limit": artifact.calibration.surprise_limit,
+            "confidence": artifact.calibration.confidence,
+        },
+        "heads": [head.to_dict() for head in artifact.heads],
+        "notes": artifact.notes,
+    }
+    files = {FACTS: json.dumps(facts, indent=1, allow_nan=False).encode()}
+    for i, member in enumerate(artifact.members):
+        tensors = {name: value.detach().float().cpu().contiguous() for name, value in member.state_dict().items()}
+        files[_weights(i)] = save_tensors(tensors)
+    return write_sealed(folder, "world model", files, error=ArtifactError)
+
+
+def load_artifact(folder: Path | str, plant: Plant) -> Artifact:
+    """Read an artifact and check that it is whole and that it was learned from this plant. Models are float64.
+
+    Raises:
+        ArtifactError: It is missing, damaged, or of another plant.
+    """
+    files = read_sealed(folder, "world model", again=_AGAIN, error=ArtifactError)
+    try:
+        facts = json.loads(files[FACTS])
+        _refuse_other_plant(Path(folder), facts, plant)
+        config = ModelConfig.from_dict(facts["config"])
+        members = tuple(_member(config, files[_weights(i)]) for i in range(facts["members"]))
+        calibration = facts["calibration"]
+        return Artifact(
+            plant=facts["plant"],
+            fingerprint=facts["fingerprint"],
+            members=members,
+            scaler=Scaler(**{key: np.array(value) for key, value in facts["scaler"].items()}),
+            calibration=Calibration(
+                backoff_HY=np.array(calibration["backoff"]),
+                surprise_limit=calibration["surprise_limit"],
+                confidence=calibration["confidence"],
+            ),
+            heads=tuple(ConstraintHead.from_dict(head) for head in facts["heads"]),
+            notes=facts["notes"],
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"{folder}: the model cannot be read ({error}). {_AGAIN}") from error
+
+
+def _member(config: ModelConfig, content: bytes) -> LatentModel:
+    model = LatentModel(config)
+    model.load_state_dict(load_tensors(content))
+    return model.to(torch.float64).eval().requires_grad_(False)
+
+
+def _weights(member: int) -> str:
+    return f"member-{member}.safetensors"
+
+
+def _refuse_other_plant(folder: Path, facts: dict[str, Any], plant: Plant) -> None:
+    if facts["fingerprint"] == plant.fingerprint:
+        return
+    if facts["plant"] != plant.name:
+        why = f"it was learned from plant {facts['plant']!r}, not {plant.name!r}"
+    else:
+        why = f"a tag, role, unit, step flag or the sample time of plant {plant.name!r} has changed since"
+    raise ArtifactError(f"The model in {folder} does not fit: {why}. {_AGAIN}")

@@ -1,0 +1,76 @@
+"""What every member shares, before any training: parts, audit of the moves, scaler and linear state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from procmodel.data.dataset import Dataset
+from procmodel.data.health import excitation_audit
+from procmodel.data.split import Parts, split
+from procmodel.data.window import Columns, Scaler
+from procmodel.data.windows import Windows
+from procmodel.plant import Plant
+from procmodel.training.settings import Settings, horizon_rows, rollout_rows, settings, window_rows
+from procmodel.world_model.linear import LinearState, fit_linear_state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What every member shares: scaled windows, parts and the linear state.
+
+    Attributes:
+        settings: Of the first member; the others differ by their seed.
+        audit: By MV, what the excitation audit found, for people.
+    """
+
+    scaler: Scaler
+    windows: Windows
+    parts: Parts
+    linear: LinearState
+    settings: Settings
+    audit: dict[str, Any]
+
+
+def parts_of(dataset: Dataset, plant: Plant) -> Parts:
+    """Training, validation and test rows; the gap is the longest that anything reads at once: the window and the
+    horizon, or the window and a free run of training where that is longer."""
+    ahead = max(horizon_rows(plant), rollout_rows(plant, feedback=False))
+    return split(dataset, plant, window_rows(plant) + ahead)
+
+
+def prepare(dataset: Dataset, plant: Plant, seed: int = 0) -> Prepared:
+    """Audit the moves, fit the scaler and the linear state on training rows.
+
+    Raises:
+        DatasetError: The record is too short, or has too many gaps.
+    """
+    parts = parts_of(dataset, plant)
+    audit = excitation_audit(dataset, plant, parts)
+    chosen = settings(plant, list(audit.values()), seed)
+    columns = Columns.of(plant)
+    scaler = Scaler.fit(np.concatenate([dataset.values[s.start : s.stop] for s in parts.train]))
+    scaled = scaler.scale(dataset.values)
+    inputs = [*columns.mv, *columns.dv]
+    runs = [(scaled[s.start : s.stop][:, columns.cv], scaled[s.start : s.stop][:, inputs]) for s in parts.train]
+    return Prepared(
+        scaler=scaler,
+        windows=Windows.of(dataset, scaler, columns),
+        parts=parts,
+        linear=_linear_state(runs, chosen.rows - 1, len(columns.cv)),
+        settings=chosen,
+        audit={
+            mv: {"own": e.own, "moved": e.moved, "moves_answer_cvs": bool(e.moves_answer_cvs)}
+            for mv, e in audit.items()
+        },
+    )
+
+
+def _linear_state(runs: list[tuple[np.ndarray, np.ndarray]], lags: int, cvs: int) -> LinearState:
+    """States down to 0.3 % of the strongest, at most four per CV and twelve in all: more fit noise."""
+    most = min(4 * cvs, 12, lags * cvs)
+    full = fit_linear_state(runs, lags, most)
+    order = int(np.clip((full.values > 3e-3 * full.values[0]).sum(), min(2 * cvs, most), most))
+    return full if order == most else fit_linear_state(runs, lags, order)

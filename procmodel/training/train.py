@@ -1,0 +1,183 @@
+"""Training from a dataset to an artifact: audit, backbone, epochs, checks, doubt, heads; resumable after any stop."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+
+from procmodel import __version__
+from procmodel.data.dataset import Dataset
+from procmodel.data.window import Columns
+from procmodel.plant import Plant
+from procmodel.training.artifact import Artifact
+from procmodel.training.calibrate import calibrate, learn_head
+from procmodel.training.callbacks import EachEpoch, Log, Progress, Told
+from procmodel.training.feed import Feed
+from procmodel.training.module import Fit, require_alive
+from procmodel.training.prepare import Prepared, parts_of, prepare
+from procmodel.training.settings import Settings, horizon_rows
+from procmodel.world_model.diagnostics import action_use
+from procmodel.world_model.latent_model import LatentModel, ModelConfig
+
+__all__ = ["Log", "Prepared", "Progress", "Told", "parts_of", "prepare", "train", "train_member"]
+
+_PARTS = ("train", "validation", "test")
+
+
+def train(
+    dataset: Dataset,
+    plant: Plant,
+    scratch: Path,
+    *,
+    progress: Progress | None = None,
+    log: Log | None = None,
+    confidence: float = 0.9,
+    devices: int | str = "auto",
+) -> Artifact:
+    """Train all members and return the artifact, which the caller stores.
+
+    Args:
+        scratch: Folder for what a later call resumes from: finished members and the last epoch of the running one.
+
+    Raises:
+        CollapsedError, DatasetError, LabelError, GateError.
+        KeyboardInterrupt: It was stopped; the next call goes on from the last whole epoch.
+    """
+    prepared = prepare(dataset, plant)
+    members, facts = [], []
+    each = plant.training.epochs * prepared.settings.batches
+    for seed in range(plant.training.members):
+        chosen = dataclasses.replace(prepared.settings, seed=seed)
+        told = Told(progress, log, seed * each, plant.training.members * each, seed)
+        member, found = train_member(dataset, plant, prepared, chosen, scratch / f"member-{seed}", told, devices)
+        members.append(member.to(torch.float64).eval().requires_grad_(False))
+        facts.append(found)
+    model, horizon, remarks = members[0], horizon_rows(plant), list[str]()
+    doubt = calibrate(model, prepared.scaler, dataset.values, prepared.parts.validation, horizon, confidence)
+    heads = tuple(
+        learn_head(name, constraint, model, prepared.scaler, dataset, horizon, remark=remarks.append)
+        for name, constraint in plant.constraints.items()
+    )
+    return Artifact(
+        plant=plant.name,
+        fingerprint=plant.fingerprint,
+        members=tuple(members),
+        scaler=prepared.scaler,
+        calibration=doubt,
+        heads=heads,
+        notes={**_notes(prepared, dataset), "members": facts, "remarks": remarks},
+    )
+
+
+def _notes(prepared: Prepared, dataset: Dataset) -> dict[str, Any]:
+    """Where the model comes from, for people."""
+    return {
+        "settings": prepared.settings.to_dict(),
+        "audit": prepared.audit,
+        "parts": _rows(prepared),
+        "data": dataset.manifest.get("sources", {}),
+    }
+
+
+def _rows(prepared: Prepared) -> dict[str, list[list[Any]]]:
+    return {part: [[s.name, s.start, s.stop] for s in getattr(prepared.parts, part)] for part in _PARTS}
+
+
+def train_member(
+    dataset: Dataset,
+    plant: Plant,
+    prepared: Prepared,
+    chosen: Settings,
+    scratch: Path,
+    told: Told,
+    devices: int | str,
+) -> tuple[LatentModel, dict[str, Any]]:
+    """One model from one seed, resumed from its last whole epoch where the same run was begun before; what training
+    found out about it."""
+    lightning.seed_everything(chosen.seed, verbose=False)
+    model = _untrained(plant, prepared, chosen)
+    feed = Feed(prepared.windows, prepared.parts.train, prepared.parts.validation, chosen)
+    scratch.mkdir(parents=True, exist_ok=True)
+    checkpoint = scratch / f"epoch-{_identity(dataset, plant, prepared, chosen)}.ckpt"
+    _fit(_trainer(chosen, checkpoint, told, devices), Fit(model, chosen), feed, checkpoint)
+    model = model.cpu()
+    z_BD = model.encode_rows(feed.seen[0][:, : model.rows], feed.seen[1][:, : model.rows]).detach()
+    alive = require_alive(model, z_BD)
+    use = action_use(model, *_longer(prepared, chosen), torch.Generator().manual_seed(chosen.seed))
+    return model, {"seed": chosen.seed, **alive, "action_use": use, "curves": told.curves}
+
+
+def _untrained(plant: Plant, prepared: Prepared, chosen: Settings) -> LatentModel:
+    """The linear state, with networks that add nothing to it yet."""
+    config = ModelConfig(
+        columns=Columns.of(plant),
+        rows=chosen.rows,
+        lags=chosen.rows - 1,
+        state=len(prepared.linear.A),
+        latent=chosen.latent,
+        hidden=chosen.hidden,
+    )
+    model = LatentModel(config)
+    model.start_from(prepared.linear)
+    return model
+
+
+def _trainer(chosen: Settings, checkpoint: Path, told: Told, devices: int | str) -> lightning.Trainer:
+    gpu = torch.cuda.is_available()
+    return lightning.Trainer(
+        max_epochs=chosen.epochs,
+        accelerator="auto" if gpu else "cpu",
+        devices=devices if gpu else 1,
+        gradient_clip_val=1.0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        callbacks=[told, EachEpoch(checkpoint)],  # told first: the checkpoint holds the curves up to its epoch
+    )
+
+
+def _fit(trainer: lightning.Trainer, fit: Fit, feed: Feed, checkpoint: Path) -> None:
+    """Run all epochs, or those that are left.
+
+    Raises:
+        KeyboardInterrupt: As pressed; Lightning makes it an exit of the process.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Advice on loaders and workers that does not fit batches cut by index.
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            trainer.fit(fit, feed, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+    except SystemExit as stop:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from stop
+        raise
+
+
+def _longer(prepared: Prepared, chosen: Settings) -> tuple[torch.Tensor, torch.Tensor]:
+    """Held-back windows as long as the optimizer's horizon."""
+    length = chosen.rows + chosen.horizon
+    starts = prepared.windows.starts(prepared.parts.validation, length)
+    window = prepared.windows.batch(starts[torch.linspace(0, len(starts) - 1, min(len(starts), 256)).long()], length)
+    return window.values, window.mask
+
+
+def _identity(dataset: Dataset, plant: Plant, prepared: Prepared, chosen: Settings) -> str:
+    """A run may only be resumed with the same data, parts, plant and settings, by the same version."""
+    data = hashlib.sha256(dataset.values.tobytes()).hexdigest()
+    facts = [__version__, plant.fingerprint, chosen.to_dict(), _rows(prepared), data]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # its banners are not about the plant

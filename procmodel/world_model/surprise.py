@@ -1,0 +1,51 @@
+"""Surprise: how far what came was from what was expected one row ahead.
+
+Shapes: R rows of history, L rows of the encoder, W windows, C tags, Y CVs. Scaled, so 1 is one spread of the CV.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from procmodel.data.window import Columns, Scaler, Window
+from procmodel.world_model.latent_model import forward_fill
+from procmodel.world_model.protocol import WorldModel
+
+MEMORY = 5
+"""Rows over which surprise is averaged: a single noisy row must not hold advice."""
+_AT_ONCE = 4096
+"""Windows judged together: what is cut out of a long record has to fit into memory."""
+
+
+def surprises(model: WorldModel, scaler: Scaler, columns: Columns, rows_RC: np.ndarray) -> np.ndarray:
+    """Mean square of the one-row-ahead CV error, [R - L], NaN where no CV was good; rows in engineering units.
+
+    Row L + i is judged from the L rows before it, with the moves and disturbances of its own row.
+    """
+    record = scaler.window(rows_RC)
+    values, mask = (part[0].unfold(0, model.rows, 1).transpose(1, 2)[:-1] for part in (record.values, record.mask))
+    held_WC = forward_fill(record.values, record.mask)[0, model.rows :]  # as in training: a gap holds the last move
+    expected = np.empty((len(values), len(columns.cv)))
+    with torch.no_grad():
+        for some in (slice(i, i + _AT_ONCE) for i in range(0, len(values), _AT_ONCE)):
+            z_WD = model.encode(Window(values=values[some], mask=mask[some]))
+            z_WD = model.step(z_WD, held_WC[some][:, columns.mv], held_WC[some][:, columns.dv])
+            expected[some] = model.read_out(z_WD).numpy()
+    measured = scaler.scale(rows_RC[model.rows :, list(columns.cv)], columns.cv)
+    miss = (measured - expected) ** 2
+    good = np.isfinite(miss)
+    count = good.sum(axis=1)
+    total = np.where(good, miss, 0.0).sum(axis=1)
+    out: np.ndarray = np.divide(total, count, out=np.full(len(miss), np.nan), where=count > 0)
+    return out
+
+
+def surprise(model: WorldModel, scaler: Scaler, columns: Columns, rows_RC: np.ndarray) -> float | None:
+    """Surprise of the newest rows: mean over the last `MEMORY` that can be judged; None where none can."""
+    rows = rows_RC[-(model.rows + MEMORY) :]
+    if len(rows) <= model.rows:
+        return None
+    values = surprises(model, scaler, columns, rows)
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
