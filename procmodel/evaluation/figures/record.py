@@ -169,10 +169,11 @@ def conditioning(
         )  # fmt: skip
         cover(axes, values, samples.value[good], pad=0.15)
         floor = np.full(int(bad.sum()), axes.get_ylim()[0])
-        axes.plot(
+        (crosses,) = axes.plot(
             when[bad], floor, linestyle="none", marker="x", markersize=5, color=INK, clip_on=False,
             label="bad sample (on the axis)",
         )  # fmt: skip
+        crosses.set_in_layout(False)  # where there is none, its empty box would pull the layout to the corner
         shade_gaps(axes, edges, np.isnan(values))
         tag = plant.tags[name]
         strip(axes, label(name, tag.unit), f"{tag.description}; {good.sum()} good and {bad.sum()} bad samples")

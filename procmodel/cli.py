@@ -1,0 +1,301 @@
+"""The commands.
+
+`--json` puts one JSON object on stdout and nothing else. Exit codes: 0 done, 1 the answer is no, 2 wrong input.
+Whatever is slow to import is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+
+from procmodel.errors import InputError, ProcmodelError
+
+if TYPE_CHECKING:
+    from procmodel.advice import Advice
+    from procmodel.plant import Plant
+
+app = typer.Typer(
+    help="World models and constrained advice for industrial process control. Advice only: it never writes to a plant.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+PlantFile = Annotated[Path, typer.Argument(metavar="PLANT", help="The plant file, such as plant.yaml.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder of the results. Default: runs/<plant name>.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
+
+
+@app.command()
+def demo(
+    plant: Annotated[str, typer.Option(help="evaporator or quadruple-tank.")] = "evaporator",
+    out: Out = None,
+    as_json: Json = False,
+    quick: Annotated[bool, typer.Option(help="A shorter record and fewer trials; claims nothing.")] = False,
+) -> None:
+    """Do the whole job on a reference plant: record, ingest, train, evaluate, advise, report."""
+    from procmodel.commands.progress import Progress
+    from procmodel.simulation import reference_plant
+
+    reference_plant(plant)  # a wrong name is told before the slow imports
+    from procmodel.commands.demo import demo as run
+
+    with Progress() as progress:
+        results, advised = run(plant, (out or Path("runs") / f"demo-{plant}").absolute(), progress, quick=quick)
+    results["seconds"] = progress.seconds
+    if as_json:
+        _print_json(results)
+        return
+    _tell_demo(results)
+    _show(advised.advice, "Europe/Zurich")
+    print(f"\nReport: {results['report']}")
+
+
+@app.command()
+def ingest(
+    plant_file: PlantFile,
+    out: Out = None,
+    as_json: Json = False,
+    start: Annotated[str | None, typer.Option(help="From this ISO time with its zone. Default: all there is.")] = None,
+    end: Annotated[str | None, typer.Option(help="Up to this ISO time with its zone. Default: all there is.")] = None,
+) -> None:
+    """Read the plant's history, put it on the grid, and store it with what the read met."""
+    plant, span = _plant(plant_file), _span(start, end)
+    from procmodel.commands import model
+    from procmodel.commands.progress import Progress
+
+    place = model.place_of(plant, out)
+    with Progress() as progress:
+        facts = model.ingest_facts(model.ingest(plant, place, progress, *span), plant)
+    if as_json:
+        _print_json(facts)
+        return
+    print(f"{facts['rows']} rows of {facts['sample_time_s']:g} s from {facts['start']}, {len(plant.columns)} tags.")
+    print(f"Campaigns: {', '.join(facts['campaigns'])}\nDataset: {place.dataset}")
+
+
+@app.command()
+def train(plant_file: PlantFile, out: Out = None, as_json: Json = False) -> None:
+    """Train the world model and its constraint heads; a run that was stopped goes on from its last whole epoch."""
+    plant = _plant(plant_file)
+    from procmodel.commands import model
+    from procmodel.commands.progress import Progress
+
+    place = model.place_of(plant, out)
+    with Progress() as progress:
+        artifact = model.train_model(plant, model.dataset_of(plant, place, progress), place, progress)
+    facts = {**model.train_facts(artifact, plant), "model": str(place.model), "seconds": progress.seconds}
+    if as_json:
+        _print_json(facts)
+        return
+    for mv, audit in facts["excitation"].items():
+        answers = "answer the CVs (feedback)" if audit["moves_answer_cvs"] else "are the operators' own"
+        print(f"{mv}: its recorded moves {answers}.")
+    for member in facts["members"]:
+        use = member["action_use"]
+        print(
+            f"Seed {member['seed']}: CV error {use['real']:.3f} of a standard deviation over the horizon, "
+            f"{use['shuffled']:.3f} with shuffled moves; effective rank {member['effective_rank']:.1f}."
+        )
+    print(f"Model: {place.model}")
+
+
+@app.command()
+def evaluate(plant_file: PlantFile, out: Out = None, as_json: Json = False) -> None:
+    """Judge the model on rows it has not seen, and write the report; trains first where there is no model yet."""
+    plant = _plant(plant_file)
+    from procmodel.commands import model
+    from procmodel.commands.evaluate import evaluate as run
+    from procmodel.commands.progress import Progress
+
+    with Progress() as progress:
+        results = run(plant, model.place_of(plant, out), progress)
+    results["seconds"] = progress.seconds
+    passed = bool(results["gains"]["gate"]["passed"])
+    if as_json:
+        _print_json(results)
+    else:
+        _tell_open_loop(results["open_loop"])
+        for name, run_of in results.get("free_run", {}).items():
+            print(f"Free run {name}: RMSE {run_of['rmse']:.4g} {run_of['unit']} (spread {run_of['spread']:.2g})")
+        print("Declared signs: " + ("all found." if passed else "; ".join(results["gains"]["gate"]["reasons"])))
+        _tell_claims(results["claims"])
+        print(f"Report: {results['report']}")
+    if not passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def advise(
+    plant_file: PlantFile,
+    out: Out = None,
+    as_json: Json = False,
+    at: Annotated[
+        str | None, typer.Option(help="The clock: an ISO time with its zone, or 'latest' for the newest sample.")
+    ] = None,
+    setpoint: Annotated[list[str] | None, typer.Option(help="TAG=VALUE, in place of the plant file's.")] = None,
+) -> None:
+    """Say which setpoints to move now, by how much and what will happen; or hold, with the reason (exit code 1)."""
+    plant = _plant(plant_file)
+    clock, targets = _moment("--at", None if at == "latest" else at), _setpoints(setpoint or [])
+    from procmodel.commands import model
+    from procmodel.commands.advise import advise as run
+    from procmodel.training.artifact import load_artifact
+
+    artifact = load_artifact(model.place_of(plant, out).model, plant)
+    advised = run(plant, artifact, at=clock, newest=at == "latest", setpoints=targets)
+    if as_json:
+        _print_json(advised.advice.to_dict())
+    else:
+        _show(advised.advice, plant.history.timezone if plant.history else None)
+    if not advised.advice.is_move:
+        raise typer.Exit(1)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of the plant file, for editors."""
+    from procmodel.plant import plant_schema
+
+    print(json.dumps(plant_schema(), indent=2))
+
+
+def main() -> None:
+    """Entry point: an error is one message; a traceback is for our own bugs."""
+    # The models are small: more threads only wait for each other. Large ones are trained with it set, or on a GPU.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    code: int | None = None
+    try:
+        code = app(standalone_mode=False)  # that of a typer.Exit; Typer makes 130 of Ctrl-C
+    except ProcmodelError as error:
+        print(f"procmodel: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        code = STOPPED
+    except Exception as error:
+        _usage(error)
+    if code == STOPPED:
+        print(
+            "procmodel: stopped; what was finished is kept, and the same command goes on from there.", file=sys.stderr
+        )
+    sys.exit(code or 0)
+
+
+def _usage(error: Exception) -> None:
+    """Click's own errors about the command line, as one line; anything else is ours to mend."""
+    show: Callable[[], None] | None = getattr(error, "show", None)
+    if show is None:
+        raise error
+    show()
+    sys.exit(int(getattr(error, "exit_code", 2)))
+
+
+def _plant(path: Path) -> Plant:
+    from procmodel.plant import load_plant
+
+    return load_plant(path)
+
+
+def _moment(option: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{option} {text!r} is no ISO time. Write it as 2026-01-05T12:00:00+01:00.") from None
+    if moment.tzinfo is None:
+        raise InputError(f"{option} {text!r} has no time zone. Write it with one, as 2026-01-05T12:00:00+01:00.")
+    return moment
+
+
+def _span(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
+    first, last = _moment("--start", start), _moment("--end", end)
+    if first is not None and last is not None and first >= last:
+        raise InputError(f"--start {start} has to lie before --end {end}.")
+    return first, last
+
+
+def _setpoints(pairs: list[str]) -> dict[str, float]:
+    found = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            raise InputError(f"--setpoint {pair!r} needs TAG=VALUE, such as LI101.PV=12.5.") from None
+        if not math.isfinite(found[name.strip()]):
+            raise InputError(f"--setpoint {pair!r} needs a finite value.")
+    return found
+
+
+def _print_json(value: Mapping[str, Any]) -> None:
+    print(json.dumps(_plain(value), indent=2, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN, and knows no array."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, datetime | Path) else value
+
+
+def _show(advice: Advice, zone: str | None) -> None:
+    from rich.console import Console
+
+    from procmodel.advice.show import render
+
+    console = Console()
+    # The tables need room; where no terminal sets the width, they take what they need.
+    render(advice, console if console.is_terminal else Console(width=120), zone=ZoneInfo(zone or "UTC"))
+
+
+def _tell_demo(results: Mapping[str, Any]) -> None:
+    _tell_open_loop(results["open_loop"])
+    gains, loop = results["gains"], results["closed_loop"]
+    print(f"\nStep responses: {gains['right']} of {gains['pairs']} MV-CV pairs have the true sign.")
+    unit = loop["trial"]["cost_unit"]
+    print(f"\nClosed loop, mean of {len(loop['trial']['seeds'])} paired runs:")
+    for name in ("advice", "operator", "oracle", "hold"):
+        each = loop[name]
+        beyond = 100 * each["violation"].get("1", {"share": 0.0})["share"]
+        print(f"  {name:<9} cost {each['cost']:10.5g} {unit}   rank-1 limits broken {beyond:5.2f} % of the time   "
+              f"holds {each['holds']} of {each['decisions']}")  # fmt: skip
+    _tell_claims(results["claims"])
+    print()
+
+
+def _tell_open_loop(open_loop: Mapping[str, Any]) -> None:
+    print("\nForecast error on unseen days, divided by the CV's standard deviation:")
+    for cv, entry in open_loop.items():
+        words = []
+        for who in ("model", "arx", "persistence"):
+            steps = entry.get(who, {})
+            words.append(f"{who} " + " ".join(f"{steps[k]['over_std']:.3f}" for k in steps))
+        print(f"  {cv:<12} after {'/'.join(entry['model'])} rows: " + "   ".join(words))
+
+
+def _tell_claims(claims: list[Mapping[str, Any]]) -> None:
+    for claim in claims:
+        value = "-" if claim["value"] is None else f"{claim['value']:.4g}"
+        print(
+            f"  {'met ' if claim['met'] else 'MISSED'} {claim['claim']} = {value} ({claim['sense']} {claim['bound']:g})"
+        )

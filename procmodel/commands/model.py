@@ -1,0 +1,144 @@
+"""From the historian to a trained artifact: `ingest` and `train`."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from procmodel.commands.progress import Progress
+from procmodel.data import condition, load_dataset, save_dataset
+from procmodel.data.dataset import Dataset
+from procmodel.data.historians import open_historian
+from procmodel.errors import ArtifactError
+from procmodel.evaluation.record_facts import record_facts
+from procmodel.plant import Plant
+from procmodel.tracking import Tracker
+from procmodel.training.artifact import Artifact, load_artifact, save_artifact
+from procmodel.training.train import train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a plant's outputs live."""
+
+    out: Path
+
+    @property
+    def dataset(self) -> Path:
+        return self.out / "dataset"
+
+    @property
+    def model(self) -> Path:
+        return self.out / "model"
+
+    @property
+    def scratch(self) -> Path:
+        return self.out / "training"
+
+    @property
+    def report(self) -> Path:
+        return self.out / "evaluation" / "report.html"
+
+
+def place_of(plant: Plant, out: Path | None) -> Place:
+    """`out`, or `runs/<plant name>` below the current folder."""
+    return Place(out=(out or Path("runs") / plant.name).absolute())
+
+
+def ingest(
+    plant: Plant, place: Place, progress: Progress, start: datetime | None = None, end: datetime | None = None
+) -> Dataset:
+    """Read the plant's history from `start` to `end` (None: all there is), put it on the grid, and store it."""
+    progress.stage("ingest", "Reading and conditioning the history")
+    dataset = condition(plant, open_historian(plant), start=start, end=end, progress=progress.step)
+    save_dataset(dataset, place.dataset)
+    return dataset
+
+
+def dataset_of(plant: Plant, place: Place, progress: Progress) -> Dataset:
+    """The stored dataset, or a fresh one where there is none."""
+    if not place.dataset.exists():
+        return ingest(plant, place, progress)
+    return load_dataset(place.dataset, plant)
+
+
+def train_model(plant: Plant, dataset: Dataset, place: Place, progress: Progress) -> Artifact:
+    """Train, store the artifact, and log the run; what a stop leaves is taken up by the next call."""
+    _refuse_foreign(place)
+    progress.stage("train", "Training the world model")
+    facts = {"rows": dataset.rows, "sources": len(dataset.manifest.get("sources", {}))}
+    tags = {"plant": plant.fingerprint, "data": str(dataset.manifest.get("sources", {}))[:500]}
+    place.out.mkdir(parents=True, exist_ok=True)
+    with Tracker(place.out, experiment=plant.name, name="train", tags=tags) as run:
+        with run.run("dataset", params=facts):
+            pass
+        with run.run("training", params=plant.training.model_dump()) as training:
+            artifact = train(dataset, plant, place.scratch, progress=progress.step, log=training.metrics)
+            for member in artifact.notes["members"]:
+                training.metrics(
+                    {f"member-{member['seed']}/action_use/{k}": v for k, v in member["action_use"].items()}
+                )
+            save_artifact(artifact, place.model)
+            training.artifact(place.model, "model")
+    shutil.rmtree(place.scratch, ignore_errors=True)
+    # Loaded again: what advises is what was stored, to the last bit.
+    return load_artifact(place.model, plant)
+
+
+def model_of(plant: Plant, place: Place, progress: Progress) -> Artifact:
+    """The stored artifact, or a freshly trained one where there is none."""
+    if place.model.exists():
+        return load_artifact(place.model, plant)
+    return train_model(plant, dataset_of(plant, place, progress), place, progress)
+
+
+def _refuse_foreign(place: Place) -> None:
+    """Hours of training must not end at a folder that cannot be written."""
+    if place.model.exists() and not (place.model / "manifest.json").exists():
+        raise ArtifactError(
+            f"{place.model} is there already and holds no model; nothing was changed. Name another --out."
+        )
+
+
+def ingest_facts(dataset: Dataset, plant: Plant) -> dict[str, Any]:
+    """What `ingest` tells."""
+    return {
+        "plant": plant.name,
+        "rows": dataset.rows,
+        "sample_time_s": dataset.step,
+        "start": dataset.start.isoformat(),
+        "campaigns": [s.name for s in dataset.stretches],
+        "record": record_facts(dataset, plant),
+        "report": dataset.manifest.get("report", {}),
+    }
+
+
+def train_facts(artifact: Artifact, plant: Plant) -> dict[str, Any]:
+    """What `train` tells."""
+    notes = artifact.notes
+    return {
+        "plant": plant.name,
+        "excitation": notes["audit"],
+        "settings": notes["settings"],
+        "members": [{k: v for k, v in member.items() if k != "curves"} for member in notes["members"]],
+        "heads": {
+            head.name: {"labels": head.labels, "error": head.error, "skill": head.skill, "unit": head.unit}
+            for head in artifact.heads
+        },
+        "surprise_limit": artifact.calibration.surprise_limit,
+    }
+
+
+__all__ = [
+    "Place",
+    "dataset_of",
+    "ingest",
+    "ingest_facts",
+    "model_of",
+    "place_of",
+    "train_facts",
+    "train_model",
+]

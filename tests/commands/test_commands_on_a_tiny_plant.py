@@ -1,0 +1,172 @@
+"""Each command's JSON, files and exit code, from an export of 900 rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+
+Command = Callable[..., CompletedProcess[str]]
+
+
+def no_constant(word: str) -> Any:
+    raise AssertionError(f"{word} is no JSON")
+
+
+def json_of(done: CompletedProcess[str]) -> dict[str, Any]:
+    """The one object on stdout, strictly read."""
+    found = json.loads(done.stdout, parse_constant=no_constant)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_ingest_tells_what_it_stored(command: Command, site: Path) -> None:
+    done = command("ingest", site / "plant.yaml", "--out", site / "fresh", "--json")
+    assert done.returncode == 0, done.stderr
+    facts = json_of(done)
+    assert (facts["plant"], facts["sample_time_s"], facts["campaigns"]) == ("tiny", 10.0, ["record"])
+    assert facts["rows"] in (899, 900)
+    assert datetime.fromisoformat(facts["start"]) == datetime.fromisoformat("2026-03-01T00:00:00+00:00")
+    assert {"grid.parquet", "manifest.json"} <= {path.name for path in (site / "fresh" / "dataset").iterdir()}
+    assert "Reading and conditioning the history: done after" in done.stderr
+
+
+def test_ingest_takes_the_asked_range_and_no_more(command: Command, site: Path) -> None:
+    asked = ("--start", "2026-03-01T02:00:00+01:00", "--end", "2026-03-01T01:30:00Z")
+    facts = json_of(command("ingest", site / "plant.yaml", "--out", site / "fresh", "--json", *asked))
+    assert facts["rows"] == 180
+    assert datetime.fromisoformat(facts["start"]) == datetime.fromisoformat("2026-03-01T01:00:00+00:00")
+
+
+def test_ingest_for_people_fits_in_a_few_lines(command: Command, site: Path) -> None:
+    done = command("ingest", site / "plant.yaml", "--out", site / "fresh")
+    assert done.returncode == 0
+    assert "rows of 10 s from 2026-03-01" in done.stdout
+    assert f"Dataset: {site / 'fresh' / 'dataset'}" in done.stdout
+
+
+def test_train_tells_what_it_found_and_stores_a_model(trained: tuple[Path, CompletedProcess[str]]) -> None:
+    folder, done = trained
+    assert done.returncode == 0, done.stderr
+    facts = json_of(done)
+    assert facts["plant"] == "tiny"
+    assert set(facts["excitation"]) == {"FC1.SP"}
+    (member,) = facts["members"]
+    assert member["seed"] == 0
+    assert member["action_use"]["real"] < member["action_use"]["shuffled"]
+    assert set(facts["seconds"]) == {"ingest", "train"}
+    assert Path(facts["model"]) == folder / "out" / "model"
+    left = {path.name for path in (folder / "out").iterdir()}
+    assert {"dataset", "model", "mlflow.db"} <= left
+    assert "training" not in left  # nothing to resume from once it is whole
+
+
+def test_evaluate_judges_and_writes_a_report_that_needs_nothing_else(command: Command, site: Path) -> None:
+    done = command("evaluate", site / "plant.yaml", "--out", site / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    results = json_of(done)
+    assert results["gains"]["gate"]["passed"] is True
+    (pair,) = results["gains"]["table"]
+    assert (pair["mv"], pair["cv"], pair["model"]["sign"]) == ("FC1.SP", "LI1.PV", "+")
+    entry = results["open_loop"]["LI1.PV"]
+    for who in ("model", "persistence", "arx"):
+        assert {"1", "30"} <= set(entry[who])
+        assert entry[who]["30"]["over_std"] > 0
+    assert entry["model"]["30"]["over_std"] < entry["persistence"]["30"]["over_std"]
+    report = Path(results["report"])
+    assert report == site / "out" / "evaluation" / "report.html"
+    html = report.read_text(encoding="utf-8")
+    assert html.count("<svg") >= 4
+    assert re.findall(r"""(?:src|href)=["'](?!#|data:)[^"']*""", html) == []
+    assert "@import" not in html
+    assert "<script src" not in html
+
+
+def test_a_record_without_bad_samples_is_drawn_without_a_warning(command: Command, site: Path) -> None:
+    lines = (site / "export.csv").read_text(encoding="utf-8").splitlines()
+    whole = [line for line in lines if "Bad" not in line]
+    assert len(whole) < len(lines)
+    (site / "export.csv").write_text("\n".join(whole) + "\n", encoding="utf-8")
+    assert command("evaluate", site / "plant.yaml", "--out", site / "out").returncode in (0, 1)
+
+
+def test_evaluate_says_no_where_a_declared_sign_is_not_found(command: Command, site: Path) -> None:
+    plant = site / "plant.yaml"
+    plant.write_text(plant.read_text(encoding="utf-8").replace("{sign: +}", '{sign: "-"}'), encoding="utf-8")
+    done = command("evaluate", plant, "--out", site / "out")
+    assert done.returncode == 1, done.stderr
+    assert "FC1.SP" in next(line for line in done.stdout.splitlines() if line.startswith("Declared signs:"))
+    held = command("advise", plant, "--out", site / "out", "--at", "latest", "--json", "--setpoint", "LI1.PV=70")
+    advice = json_of(held)
+    assert (held.returncode, advice["action"]) == (1, "hold")
+    assert "step responses are not trusted" in advice["reason"]
+
+
+def test_advice_on_an_old_record_is_a_hold_that_names_its_age(command: Command, site: Path) -> None:
+    now = datetime.fromisoformat("2026-03-04T02:30:00+00:00")  # the record ends on the 1st at 02:29:50
+    for clock in ((), ("--at", now.isoformat())):
+        done = command("advise", site / "plant.yaml", "--out", site / "out", "--json", *clock)
+        assert done.returncode == 1, done.stderr
+        advice = json_of(done)
+        assert advice["action"] == "hold"
+        assert "the newest sample is" in advice["reason"]
+        assert "2026-03-01T02:29:50" in advice["reason"]
+        assert "allows 60 s" in advice["reason"]
+    assert "3 days old" in advice["reason"]
+    told = command("advise", site / "plant.yaml", "--out", site / "out")
+    assert told.returncode == 1
+    assert "HOLD" in told.stdout
+
+
+@pytest.mark.parametrize("target", [None, 20.0, 75.0])
+@pytest.mark.parametrize("clock", ["latest", "2026-03-01T02:00:00+00:00"])
+def test_advice_is_a_move_within_limits_or_a_hold_with_a_reason(
+    command: Command, site: Path, target: float | None, clock: str
+) -> None:
+    asked = () if target is None else ("--setpoint", f"LI1.PV={target}")
+    done = command("advise", site / "plant.yaml", "--out", site / "out", "--json", "--at", clock, *asked)
+    advice = json_of(done)
+    assert len(advice["reason"]) > 10
+    assert done.returncode == {"move": 0, "hold": 1}[advice["action"]]
+    if advice["action"] == "move":
+        (move,) = advice["moves"]
+        assert move["tag"] == "FC1.SP"
+        assert 0 <= move["recommended"] <= 100
+        assert abs(move["delta"]) <= 5 + 1e-9
+        assert move["recommended"] == pytest.approx(move["current"] + move["delta"])
+        at, expires = (datetime.fromisoformat(advice[key]) for key in ("at", "expires"))
+        assert expires - at == timedelta(seconds=10)
+
+
+def test_a_setpoint_far_above_opens_the_valve_and_one_far_below_closes_it(command: Command, site: Path) -> None:
+    deltas = {}
+    for target in (20.0, 75.0):
+        words = ("--json", "--at", "latest", "--setpoint", f"LI1.PV={target}")
+        advice = json_of(command("advise", site / "plant.yaml", "--out", site / "out", *words))
+        assert advice["action"] == "move", advice["reason"]
+        deltas[target] = advice["moves"][0]["delta"]
+    assert deltas[20.0] < -1
+    assert deltas[75.0] > 1
+
+
+def test_advice_for_an_hour_ago_knows_nothing_of_what_came_later(command: Command, site: Path) -> None:
+    words = ("--out", site / "out", "--json", "--at", "2026-03-01T01:30:00+00:00", "--setpoint", "LI1.PV=60")
+    whole = json_of(command("advise", site / "plant.yaml", *words))
+    lines = (site / "export.csv").read_text(encoding="utf-8").splitlines()
+    (site / "export.csv").write_text("\n".join(lines[: 1 + 541]) + "\n", encoding="utf-8")  # ends at 01:30:00
+    cut = json_of(command("advise", site / "plant.yaml", *words))
+    assert cut["moves"] == whole["moves"]
+    assert cut["outlooks"] == whole["outlooks"]
+
+
+def test_advice_without_a_model_asks_for_one(command: Command, site: Path) -> None:
+    done = command("advise", site / "plant.yaml", "--out", site / "nowhere")
+    assert done.returncode == 2
+    assert "No world model in" in done.stderr
+    assert not (site / "nowhere").exists()
