@@ -158,8 +158,8 @@ def _excitation(
     if fitted.rows < 2 * count or judged.rows < count:
         raise DatasetError(
             f"The excitation audit of {mv!r} needs {2 * count} training rows without a gap in any tag over "
-            f"{lags + 2} rows, and has {fitted.rows}. Record more, or see with 'procmodel ingest --json' which tags have "
-            "gaps."
+            f"{lags + 2} rows, and has {fitted.rows}. Record more, or see with 'procmodel ingest --json' which "
+            "tags have gaps."
         )
     everything = np.arange(count)
     of_cvs = np.concatenate([past[cv] for cv in plant.cvs])

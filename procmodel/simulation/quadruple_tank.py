@@ -111,19 +111,18 @@ def setpoints(rows: int, seed: int) -> np.ndarray:
 
 
 def task(rows: int, seed: int) -> np.ndarray:
-    """Setpoints [cm] of a closed-loop trial: one of the two is changed every 5 to 9 min, in turn.
+    """Setpoints [cm] of a closed-loop trial: both are changed together every 5 to 9 min.
 
-    Denser than an operator's day, so that half an hour shows several changes; both rest levels leave the upper tanks
+    Denser than an operator's day, so that half an hour shows several changes; all rest levels leave the upper tanks
     the freeboard that a margin judged from a few dipstick readings needs.
     """
     table = np.full((rows, 3), np.nan)
     rng = stream(seed, "tank", "task")
-    pair, row, which = np.array([12.4, 12.7]), 0, int(rng.integers(2))
+    pair, row = np.array([12.4, 12.7]), 0
     while row < rows:
         until = row + int(rng.uniform(300.0, 540.0) / SAMPLE_TIME)
         table[row:until, :2] = pair
-        pair, which = _reachable(rng, pair, which=(which,), most=1.7, least=1.0), 1 - which
-        row = until
+        pair, row = _reachable(rng, pair, which=(0, 1), most=1.5, least=1.0), until
     return table
 
 
