@@ -142,11 +142,24 @@ def report_of(name: str, outcome: Outcome, *, seconds: float, quick: bool) -> di
         "experiment": name,
         **({"quick": True} if quick else {}),
         "claims": [each.to_dict() for each in claims],
-        "results": plain(dict(outcome.results)),
+        "results": in_json(outcome.results),
         "seeds": list(outcome.seeds),
         "seconds": round(seconds, 2),
         "environment": environment(),
     }
+
+
+def in_json(value: Any) -> Any:
+    """The same with plain numbers and lists throughout; what is not finite is None."""
+    if isinstance(value, Mapping):
+        return {str(key): in_json(each) for key, each in value.items()}
+    if isinstance(value, (str, bool, int, type(None))):
+        return value
+    if isinstance(value, Sequence):
+        return [in_json(each) for each in value]
+    if hasattr(value, "tolist"):  # an array, a tensor or a scalar of one
+        return in_json(value.tolist())
+    return plain(value)
 
 
 def _arguments(name: str, purpose: str, argv: Sequence[str] | None) -> argparse.Namespace:
