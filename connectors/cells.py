@@ -23,8 +23,10 @@ _OPC_DA = {
 _OPC_UA = {0: Quality.GOOD, 1: Quality.UNCERTAIN, 2: Quality.BAD, 3: Quality.BAD}  # top two of 32 bits
 
 _COMMA_NUMBER = r"^[+-]?\d{1,3}(?:\.\d{3})*,\d+$|^[+-]?\d+,\d+$"
-_POINT_NUMBER = r"^[+-]?\d*\.\d{1,2}$|^[+-]?\d*\.\d{4,}$|^[+-]?\d{4,}\.\d+$"
-_GROUPED = r"^[+-]?\d{1,3}(?:\.\d{3})+(?:,\d+)?$"
+_POINT_NUMBER = r"^[+-]?\d*\.\d{1,2}$|^[+-]?\d*\.\d{4,}$|^[+-]?\d{4,}\.\d+$"  # 1.234 may have groups
+_ANY_POINT_NUMBER = r"^[+-]?\d*\.\d+$"
+# As they are typeset: a blank that does not break or is narrow, an apostrophe that is a raised comma.
+_GROUP_SIGNS = {".": r"\.", ",": ",", " ": "[ \u00a0\u2009\u202f]", "'": "['\u2019]"}
 
 
 def numbers(cells: pl.Series, options: TableOptions, place: str) -> pl.DataFrame:
@@ -51,17 +53,32 @@ def numbers(cells: pl.Series, options: TableOptions, place: str) -> pl.DataFrame
 
 
 def _plain(text: pl.Series, options: TableOptions) -> pl.Series:
+    """As a program writes numbers: a decimal point, no groups, a hyphen for the minus sign that is typeset."""
+    if text.str.contains("^\u2212").any():
+        text = text.str.replace("^\u2212", "-")
+    sign = group_sign(options)
+    if sign is not None:
+        decimal = r"\." if options.decimal == "." else ","
+        groups = _GROUP_SIGNS[sign]
+        grouped = text.str.contains(rf"^[+-]?\d{{1,3}}(?:{groups}\d{{3}})+(?:{decimal}\d+)?$").fill_null(False)
+        ungrouped = text.str.replace_all(groups, "") if grouped.any() else text
+    else:
+        grouped, ungrouped = text.is_null() & text.is_not_null(), text
     if options.decimal == ".":
-        return text
-    grouped = text.str.contains(_GROUPED).fill_null(False)
-    ungrouped = text.str.replace_all(".", "", literal=True) if grouped.any() else text
+        return ungrouped.zip_with(grouped, text)
     # A point that separates no thousands is none of our signs: the cell stays a word.
     other = text.str.replace(".", "?", literal=True)
     return ungrouped.zip_with(grouped, other).str.replace(",", ".", literal=True)
 
 
+def group_sign(options: TableOptions) -> str | None:
+    """What separates thousands; None: nothing."""
+    return options.thousands or ("." if options.decimal == "," else None)
+
+
 def _refuse_other_decimal_sign(words: pl.Series, options: TableOptions, place: str) -> None:
-    other = words.filter(words.str.contains(_COMMA_NUMBER if options.decimal == "." else _POINT_NUMBER))
+    point = _POINT_NUMBER if group_sign(options) == "." else _ANY_POINT_NUMBER
+    other = words.filter(words.str.contains(_COMMA_NUMBER if options.decimal == "." else point))
     if len(other):
         used, needed = ("comma", ",") if options.decimal == "." else ("point", ".")
         raise HistorianError(

@@ -1,33 +1,33 @@
-"""CSV exports, long or wide."""
+"""CSV exports and other text files of rows, in every layout."""
 
 from __future__ import annotations
 
-import codecs
-import csv
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv
 
-from connectors.files import matching_files, read_bytes, sha256_of, version_of
+from connectors.encodings import Utf8Body, decoded, encoding_of, told
+from connectors.files import FileTable, matching_files, read_bytes
+from connectors.heads import Head, delimiter_of, has_sections, merged, sections, tags_of_section, text_head
+from connectors.layouts import Layout, unique
 from connectors.options import CsvOptions
 from connectors.record import TableHistorian
 from connectors.tables import Loaded
+from procmodel.data.samples import TagInfo
 from procmodel.errors import HistorianError
 from procmodel.plant import History, Tag
 from procmodel.plant.checks import checked_options
 
-_BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-_DELIMITERS = (",", ";", "\t", "|")
-_PEEK = 1 << 20  # bytes in which every header fits
+PEEK = 1 << 20  # bytes in which every header fits
+BLOCK = 8 << 20  # bytes that are parsed at a time
+_TAIL = 1 << 16  # bytes in which the last line fits
 
 
 class CsvHistorian(TableHistorian):
@@ -49,23 +49,10 @@ class CsvHistorian(TableHistorian):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CsvTable:
+class CsvTable(FileTable):
     """One CSV file."""
 
-    file: Path
     options: CsvOptions
-
-    @property
-    def name(self) -> str:
-        return self.file.stem
-
-    @property
-    def place(self) -> str:
-        return str(self.file)
-
-    @property
-    def version(self) -> str:
-        return version_of(self.file)
 
     def header(self) -> list[str]:
         """Column names in order.
@@ -73,8 +60,15 @@ class CsvTable:
         Raises:
             HistorianError: the file cannot be read, is empty, or is no text in its encoding.
         """
-        data = read_bytes(self.file, _PEEK)
-        return self._head(self._text(data, self._encoding(data), whole=False)).names
+        return self._head().names
+
+    def described(self, layout: Layout) -> Mapping[str, TagInfo]:
+        """What the file tells of its tags, by source name.
+
+        Raises:
+            HistorianError: as for `header`.
+        """
+        return self._head().described(layout)
 
     def load(self, columns: Sequence[str]) -> Loaded:
         """These columns as text, and the SHA-256 of the file.
@@ -82,105 +76,95 @@ class CsvTable:
         Raises:
             HistorianError: a row has more cells than the header, or the text cannot be parsed.
         """
-        data = read_bytes(self.file)
-        encoding = self._encoding(data)
-        head = self._head(self._text(data[:_PEEK], encoding, whole=False))
-        if encoding in ("utf-8", "utf-8-sig"):
-            mark = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
-            body = data[mark + len(head.text.encode()) :]
+        start = self._text(read_bytes(self.file, PEEK), None)
+        encoding, digest = told(self.file, self.options.encoding)
+        if has_sections(start):
+            head, body = self._sectioned(read_bytes(self.file), encoding)
+            frame, notes = self._rows(io.BytesIO(body.encode()), body[body.rfind("\n") + 1 :], head, columns)
         else:
-            body = self._text(data, encoding, whole=True)[len(head.text) :].encode()
-        frame, notes = self._rows(body, head, columns)
-        return Loaded(frame=frame, digest=sha256_of(data), notes=notes)
+            head = text_head(self._text(read_bytes(self.file, PEEK), encoding), self.options, self.place)
+            with self._body(encoding, head.length) as rows:
+                frame, notes = self._rows(rows, self._last_line(encoding), head, columns)
+        return Loaded(frame=frame, digest=digest, notes=notes)
 
-    def _encoding(self, data: bytes) -> str:
-        if self.options.encoding is not None:
-            return self.options.encoding.lower()
-        for mark, encoding in _BYTE_ORDER_MARKS:
-            if data.startswith(mark):
-                return encoding
-        if 0 in data[:2]:  # a header begins with plain letters: one of two bytes is 0 in UTF-16
-            return "utf-16-be" if data[0] == 0 else "utf-16-le"
+    def _head(self) -> Head:
+        data = read_bytes(self.file, PEEK)
+        text = self._text(data, None)
+        if has_sections(text):
+            whole = read_bytes(self.file)
+            return self._sectioned(whole, encoding_of(whole, self.options.encoding))[0]
+        return text_head(text, self.options, self.place)
+
+    def _text(self, data: bytes, encoding: str | None) -> str:
+        encoding = encoding or encoding_of(data, self.options.encoding)
+        return decoded(data, encoding, self.place, whole=len(data) < PEEK)
+
+    def _sectioned(self, data: bytes, encoding: str) -> tuple[Head, str]:
+        """Head and rows of a file with sections, which are read whole."""
+        found = list(sections(decoded(data, encoding, self.place, whole=True)))
+        heads, tags = [], {}
+        for section in found:
+            delimiter = self.options.delimiter or delimiter_of(section.text.splitlines()[:50])
+            if section.name == "tags":
+                tags |= tags_of_section(section.text, delimiter)
+            elif section.name == "data" and section.text.strip():
+                head = text_head(section.text, self.options, self.place)
+                heads.append((head, section.text[head.length :]))
+        head, body = merged(heads, self.place)
+        return replace(head, tags=tags), body
+
+    @contextmanager
+    def _body(self, encoding: str, skip: int) -> Iterator[Any]:
         try:
-            codecs.getincrementaldecoder("utf-8")().decode(data)
-        except UnicodeDecodeError:
-            return "cp1252"
-        return "utf-8"
+            with self.file.open("rb") as stream:
+                yield Utf8Body(stream, encoding, skip, self.place)
+        except OSError as error:
+            raise HistorianError(f"{self.file} cannot be read: {error.strerror}.") from error
 
-    def _text(self, data: bytes, encoding: str, *, whole: bool) -> str:
-        try:
-            # The first bytes of a file may end within a character.
-            return codecs.getincrementaldecoder(encoding)().decode(data, final=whole)
-        except (UnicodeDecodeError, LookupError) as error:
-            raise HistorianError(
-                f"{self.file} is no text in {encoding}: {error}. Set history.options.encoding, such as utf-8 or cp1252."
-            ) from error
+    def _last_line(self, encoding: str) -> str:
+        """What follows the last line end: half a line where a logger is still writing."""
+        with self.file.open("rb") as stream:
+            size = stream.seek(0, io.SEEK_END)
+            stream.seek(max(0, size - _TAIL))  # an even number of bytes: no character of UTF-16 is cut
+            data = stream.read()
+        plain = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le"}.get(encoding, encoding)
+        if encoding == "utf-16" and read_bytes(self.file, 2) == b"\xfe\xff":
+            plain = "utf-16-be"
+        text = data.decode(plain, errors="ignore")
+        return text[max(text.rfind("\n"), text.rfind("\r")) + 1 :]
 
-    def _head(self, text: str) -> _Head:
-        lines = io.StringIO(text, newline="")
-        delimiter = self.options.delimiter
-        start = lines.tell()
-        for line in lines:
-            if line.strip() and not (line.lower().startswith("sep=") and len(line.strip()) == 5):
-                break
-            delimiter = line.strip()[4:] or delimiter  # Excel's first line "sep=;"
-            start = lines.tell()
-        delimiter = delimiter or _delimiter_of(line + next(filter(str.strip, lines), ""))
-        lines.seek(start)
-        try:
-            names = next(csv.reader(lines, delimiter=delimiter))
-        except (csv.Error, StopIteration, TypeError) as error:
-            raise HistorianError(
-                f"{self.file}: its header cannot be read: {error}. Correct history.options.delimiter."
-            ) from error
-        return _Head(names=[name.strip() for name in names], text=text[: lines.tell()], delimiter=delimiter)
-
-    def _rows(self, body: bytes, head: _Head, columns: Sequence[str]) -> tuple[pl.DataFrame, tuple[str, ...]]:
-        # Columns go by number: a name may be empty, or stand twice among those that nobody asked for.
-        numbered = {str(head.names.index(name)): name for name in columns}
-        if not body or body.isspace():
-            return pl.DataFrame(schema=dict.fromkeys(columns, pl.String)), ()
-        unfinished = body[max(body.rfind(b"\n"), body.rfind(b"\r")) + 1 :].decode()
+    def _rows(
+        self, body: Any, unfinished: str, head: Head, columns: Sequence[str]
+    ) -> tuple[pl.DataFrame, tuple[str, ...]]:
+        # Columns go by number: a name may be empty, or stand several times.
+        keys = unique(head.names)
+        numbered = {str(keys.index(name)): name for name in columns}
         notes: list[str] = []
 
         def short_or_long(row: pyarrow.csv.InvalidRow) -> str:
             # A logger that is still writing leaves half a line at the end.
-            if row.actual_columns > row.expected_columns or row.text != unfinished:
+            if row.actual_columns > row.expected_columns or not unfinished or row.text != unfinished:
                 return "error"
             notes.append(f"{self.file}: its last line is not written to the end and was left out: {unfinished!r}")
             return "skip"
 
+        blocks = []
         try:
-            table = pyarrow.csv.read_csv(
-                pa.BufferReader(body),
-                pyarrow.csv.ReadOptions(column_names=[str(n) for n in range(len(head.names))]),
+            with pyarrow.csv.open_csv(
+                pa.PythonFile(body, mode="r"),
+                pyarrow.csv.ReadOptions(column_names=[str(n) for n in range(len(head.names))], block_size=BLOCK),
                 pyarrow.csv.ParseOptions(delimiter=head.delimiter, invalid_row_handler=short_or_long),
                 pyarrow.csv.ConvertOptions(
                     include_columns=list(numbered), column_types=dict.fromkeys(numbered, pa.string())
                 ),
-            )
+            ) as reader:
+                blocks = [pl.DataFrame(batch) for batch in reader]
         except pa.ArrowInvalid as error:
+            if str(error).startswith("Empty CSV"):
+                return pl.DataFrame(schema=dict.fromkeys(columns, pl.String)), ()
             raise HistorianError(
                 f"{self.file} cannot be read as CSV with delimiter {head.delimiter!r}: {str(error).splitlines()[0]} "
                 "Correct history.options.delimiter (and decimal), or mend the row."
             ) from error
-        return pl.DataFrame(table).rename(numbered), tuple(notes)
-
-
-def _delimiter_of(text: str) -> str:
-    """What parts the cells of a header and the row below it: that which gives both the same number, and a large one."""
-
-    def fits(delimiter: str) -> tuple[bool, int]:
-        header, *row = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))[:2]
-        return len(header) > 1 and all(len(each) == len(header) for each in row), len(header)
-
-    return max(_DELIMITERS, key=fits)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Head:
-    """The header: its names, its text with all that stands before it, and what parts its cells."""
-
-    names: list[str]
-    text: str
-    delimiter: str
+        frame = pl.concat(blocks) if blocks else pl.DataFrame(schema=dict.fromkeys(numbered, pl.String))
+        return frame.rename(numbered), tuple(notes)

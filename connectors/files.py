@@ -4,10 +4,37 @@ from __future__ import annotations
 
 import glob
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from connectors.layouts import Layout
+from procmodel.data.samples import TagInfo
 from procmodel.errors import HistorianError, PlantFileError
 from procmodel.plant import History
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileTable:
+    """A table that is one file: what every such table is called and known by."""
+
+    file: Path
+
+    @property
+    def name(self) -> str:
+        return self.file.stem
+
+    @property
+    def place(self) -> str:
+        return str(self.file)
+
+    @property
+    def version(self) -> str:
+        return version_of(self.file)
+
+    def described(self, layout: Layout) -> Mapping[str, TagInfo]:
+        """What the file tells of its tags, by source name: nothing but their names, unless its kind does."""
+        return {}
 
 
 def matching_files(history: History, base: Path | None, suffix: str) -> list[Path]:

@@ -10,10 +10,11 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
+from connectors.layouts import Layout
 from connectors.options import TableOptions
 from connectors.record import TableHistorian
 from connectors.tables import Loaded
-from procmodel.data.samples import Quality
+from procmodel.data.samples import Quality, TagInfo
 from procmodel.errors import PlantFileError
 from procmodel.plant import History, Tag
 from procmodel.plant.checks import checked_options
@@ -74,6 +75,10 @@ class FrameTable:
     def header(self) -> list[str]:
         """Column names in order."""
         return self.frame.columns
+
+    def described(self, layout: Layout) -> Mapping[str, TagInfo]:
+        """A frame tells no more of its tags than their names."""
+        return {}
 
     def load(self, columns: Sequence[str]) -> Loaded:
         """These columns, and the SHA-256 of the frame as an Arrow file."""

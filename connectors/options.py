@@ -20,6 +20,19 @@ class ColumnNames(Frozen):
     time: str | None = None
     value: str | None = None
     quality: str | None = None
+    unit: str | None = None
+
+
+class Bias(Frozen):
+    """A column that holds, beside each local stamp, its distance from UTC [min].
+
+    Attributes:
+        column: Its name.
+        means: Which from which; Windows counts "utc - local" (TIME_ZONE_INFORMATION), ISO 8601 the other way round.
+    """
+
+    column: str
+    means: Literal["utc - local", "local - utc"]
 
 
 class TimeOptions(Frozen):
@@ -27,39 +40,48 @@ class TimeOptions(Frozen):
 
     Attributes:
         column: Name of the time column; absent: one called time, timestamp or the like, else the first.
-        format: As for `strptime`, such as "%d/%m/%Y %H:%M:%S"; absent: ISO 8601.
+        date: Name of a column that holds the date, where `column` holds the time of the day.
+        format: As for `strptime`, such as "%d/%m/%Y %H:%M:%S"; a list where several are mixed, the first that fits
+            counts; absent: ISO 8601.
         unit: Stamps are plain numbers that count this unit from `origin`.
         origin: ISO stamp that plain numbers count from.
+        bias: Column that places local stamps.
     """
 
     column: str | None = None
-    format: str | None = None
+    date: str | None = None
+    format: str | list[str] | None = None
     unit: Literal["us", "ms", "s", "min", "h", "d"] | None = None
     origin: str | None = None
+    bias: Bias | None = None
 
 
 class TableOptions(Frozen):
     """How a table is to be read.
 
     Attributes:
-        layout: long (a row per sample) or wide (a column per tag); absent: told by the header.
+        layout: long (a row per sample), wide (a column per tag), single (time and value of the tag that the file is
+            called by), pairs (a time and a value column per tag) or interleaved (a value and a quality column per tag
+            behind one time column); absent: long, wide or pairs, told by the header.
         columns: Column names of a long table.
         time: How time stamps are written.
         campaign: "file": each file is a campaign of its own, called by the file's name.
         rename: Column or tag name in the export -> tag name in the plant file.
         ambiguous: What to do with local stamps in the hour that the autumn clock change repeats: "infer" tells the
             passes apart by the order of the rows, "first" and "second" name the pass, "raise" is an error.
-        decimal: Decimal sign in value cells; with "," a point separates thousands.
+        decimal: Decimal sign in value cells.
+        thousands: Sign between groups of three digits; absent: a point where the decimal sign is a comma, else none.
         quality: What the quality column holds: words (Good, Bad, ...), OPC DA or OPC UA codes, or your own mapping.
     """
 
-    layout: Literal["long", "wide"] | None = None
+    layout: Literal["long", "wide", "single", "pairs", "interleaved"] | None = None
     columns: ColumnNames = ColumnNames()
     time: TimeOptions = TimeOptions()
     campaign: Literal["file"] | None = None
     rename: dict[str, str] | None = None
     ambiguous: Ambiguous = "infer"
     decimal: Literal[".", ","] = "."
+    thousands: Literal[".", ",", " ", "'"] | None = None
     quality: Literal["words", "opc-da", "opc-ua"] | dict[str, Word] | None = None
 
     @property
@@ -68,8 +90,32 @@ class TableOptions(Frozen):
         return self.columns.time or self.time.column
 
 
-class CsvOptions(TableOptions):
-    """`TableOptions` and how the text file is written.
+HeaderRow = Literal["names", "units", "descriptions", "skip"]
+
+
+class SheetOptions(TableOptions):
+    """`TableOptions` and what stands above the samples.
+
+    Attributes:
+        header: What each row above the samples holds, blank ones not counted; without "names" columns are called by
+            their numbers, "1", "2" and so on.
+    """
+
+    header: tuple[HeaderRow, ...] = ("names",)
+
+
+class ExcelOptions(SheetOptions):
+    """`SheetOptions` and which sheet is read.
+
+    Attributes:
+        sheet: Its name; absent: the only one that holds anything.
+    """
+
+    sheet: str | None = None
+
+
+class CsvOptions(SheetOptions):
+    """`SheetOptions` and how the text file is written.
 
     Attributes:
         delimiter: Between cells; absent: found from the header.
@@ -78,6 +124,14 @@ class CsvOptions(TableOptions):
 
     delimiter: str | None = None
     encoding: str | None = None
+
+
+def check_signs(options: TableOptions) -> None:
+    """Raise a `PlantFileError` where one sign would be both the decimal sign and that between thousands."""
+    if options.thousands == options.decimal:
+        raise PlantFileError(
+            f"history.options.thousands: {options.thousands!r} is the decimal sign too. Correct one of the two."
+        )
 
 
 def tag_of_source(options: TableOptions, tags: Mapping[str, Tag]) -> dict[str, str]:

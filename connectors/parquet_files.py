@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet
 
-from connectors.files import matching_files, read_bytes, version_of
+from connectors.files import FileTable, matching_files, read_bytes
 from connectors.options import TableOptions
 from connectors.record import TableHistorian
 from connectors.tables import Loaded
@@ -39,22 +39,8 @@ class ParquetHistorian(TableHistorian):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParquetTable:
+class ParquetTable(FileTable):
     """One Parquet file."""
-
-    file: Path
-
-    @property
-    def name(self) -> str:
-        return self.file.stem
-
-    @property
-    def place(self) -> str:
-        return str(self.file)
-
-    @property
-    def version(self) -> str:
-        return version_of(self.file)
 
     def header(self) -> list[str]:
         """Column names in order.

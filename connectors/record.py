@@ -11,8 +11,9 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from connectors.frames import SAMPLES, Layout, Reading, source_names
-from connectors.options import TableOptions, tag_of_source
+from connectors.frames import SAMPLES, Reading, source_names
+from connectors.layouts import Layout
+from connectors.options import TableOptions, check_signs, tag_of_source
 from connectors.samples import batches, converted, deduplicated, not_before, span_of, stamped, within
 from connectors.stamps import EPOCH, Mark, origin_of
 from connectors.tables import Part, Table
@@ -40,6 +41,7 @@ class TableHistorian:
         timezone: str | None,
     ) -> None:
         self.report = ReadReport()
+        check_signs(options)
         self._tables = tables
         self._tags = tags
         self._rename = tag_of_source(options, tags)
@@ -50,10 +52,10 @@ class TableHistorian:
             origin_of(options.time, timezone)  # missing or wrong: said at once
 
     def search(self, pattern: str = "*") -> Iterator[TagInfo]:
-        """Tags whose name matches a shell pattern, with case; a table knows no more of them than the name."""
-        for name in self._known(self._tables()):
+        """Tags whose name matches a shell pattern, with case, and what else the tables tell of them."""
+        for name, info in self._known(self._tables()).items():
             if fnmatch.fnmatchcase(name, pattern):
-                yield TagInfo(name=name)
+                yield info
 
     def read(self, query: Query) -> Iterator[pa.RecordBatch]:
         """Samples of the query, tag after tag in the order asked; problems are found before the first batch.
@@ -66,6 +68,7 @@ class TableHistorian:
         for part in parts:
             self.report.sources[part.place] = part.digest
             self.report.notes.extend(part.notes)
+            self.report.units.update({tag: part.infos[tag].unit for tag in query.tags if _unit_of(part, tag)})
         records = {tag: self._record(tag, parts) for tag in query.tags}
         asked = {tag: within(record, query) for tag, record in records.items()}
         held = {tag: self._counted(tag, frame) for tag, frame in asked.items()}
@@ -105,17 +108,27 @@ class TableHistorian:
             found.append(Campaign(name=part.name, start=first, end=last + timedelta(microseconds=1)))
         return found
 
-    def _known(self, tables: Sequence[Table]) -> list[str]:
-        """All tag names in the record, by their names in the plant, in order of first appearance."""
-        found: dict[str, None] = {}
+    def _known(self, tables: Sequence[Table]) -> dict[str, TagInfo]:
+        """All tags in the record, by their names in the plant, in order of first appearance."""
+        found: dict[str, TagInfo] = {}
         for table in tables:
-            layout = Layout.of(table.header(), self._options, table.place)
+            layout = self._layout(table)
+            told = dict(table.described(layout))
             names: Sequence[str] = layout.wide
-            if layout.tag is not None:
-                column = table.load([layout.tag]).frame[layout.tag]
-                names = source_names(column).drop_nulls().unique(maintain_order=True).to_list()
-            found.update(dict.fromkeys(self._rename.get(name, name) for name in names))
-        return list(found)
+            if layout.tag is not None or layout.unit is not None:
+                columns = [name for name in (layout.tag, layout.unit) if name is not None]
+                frame = table.load(columns).frame
+                if layout.tag is not None:
+                    names = source_names(frame[layout.tag]).drop_nulls().unique(maintain_order=True).to_list()
+                told |= _with_units(told, self._reading.units(frame, layout))
+            for source in names:
+                name = self._rename.get(source, source)
+                if name not in found:
+                    found[name] = replace(told.get(source, TagInfo(name=name)), name=name)
+        return found
+
+    def _layout(self, table: Table) -> Layout:
+        return Layout.of(table.header(), self._options, table.place, table.name)
 
     def _parts(self, tags: Sequence[str]) -> list[Part]:
         """The tables parsed for these tags and all of the plant's, in their order, placed in time."""
@@ -147,16 +160,19 @@ class TableHistorian:
         kept = self._parsed.get(table.place)
         if kept is not None and kept[0] == version and key <= kept[1]:
             return kept[2]
-        layout = Layout.of(table.header(), self._options, table.place)
+        layout = self._layout(table)
         loaded = table.load(self._reading.columns(layout, sources))
         samples = self._reading.samples(loaded.frame, layout, sources, table.place)
+        units = self._reading.units(loaded.frame, layout)
+        infos = _with_units(table.described(layout), units)
         part = Part(
             name=table.name,
             place=table.place,
             rows=loaded.frame.height,
             samples=samples,
             digest=loaded.digest,
-            notes=loaded.notes,
+            notes=(*loaded.notes, *_changes_of_unit(table.place, units)),
+            infos={sources[source]: info for source, info in infos.items() if source in sources},
         )
         self._parsed[table.place] = (version, key, part)
         return part
@@ -235,6 +251,24 @@ class TableHistorian:
         for word, count in spoken.value_counts(sort=True).rows():
             report.words[word] = report.words.get(word, 0) + count
         return record
+
+
+def _with_units(told: Mapping[str, TagInfo], units: Mapping[str, Sequence[str]]) -> dict[str, TagInfo]:
+    """What is told of tags, with the unit that stands beside their first sample."""
+    named = {tag: replace(told.get(tag, TagInfo(name=tag)), unit=said[0]) for tag, said in units.items()}
+    return {**told, **named}
+
+
+def _changes_of_unit(place: str, units: Mapping[str, Sequence[str]]) -> list[str]:
+    return [
+        f"{place}: {tag} is recorded in more than one unit, {', '.join(said)}; no value was converted"
+        for tag, said in units.items()
+        if len(said) > 1
+    ]
+
+
+def _unit_of(part: Part, tag: str) -> str:
+    return part.infos[tag].unit if tag in part.infos else ""
 
 
 def _no_overlap(query: Query, recorded: tuple[datetime, datetime] | None) -> str:

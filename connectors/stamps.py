@@ -54,11 +54,12 @@ class Stamping:
     from_first: bool
     place: str
 
-    def utc(self, column: pl.Series, stream: pl.Series | None = None) -> pl.DataFrame:
+    def utc(self, column: pl.Series, stream: pl.Series | None = None, bias: pl.Series | None = None) -> pl.DataFrame:
         """Columns `time` (UTC, null where there is none) and `mark` (`Mark`) beside `column`.
 
         Args:
             stream: Tag of each row of a long table; None: all rows are one stream.
+            bias: Distance of each local stamp from UTC, as `options.bias` says; then no zone is needed.
 
         Raises:
             HistorianError: a stamp cannot be read, carries no zone where none is known, or is ambiguous and not to be.
@@ -71,11 +72,11 @@ class Stamping:
         elif self.options.unit is not None:
             time, mark = self._counted(column), None
         elif column.dtype == pl.String:
-            time, mark = self._written(column, stream)
+            time, mark = self._written(column, stream, bias)
         elif column.dtype.is_numeric():
             raise HistorianError(self._plain_numbers(column))
         else:
-            time, mark = self._typed(column, stream)
+            time, mark = self._typed(column, stream, bias)
         marks = mark if mark is not None else pl.Series(np.zeros(len(column), dtype=np.uint8))
         marks = pl.select(pl.when(empty).then(pl.lit(int(Mark.EMPTY), pl.UInt8)).otherwise(marks)).to_series()
         return pl.DataFrame({"time": time, "mark": marks})
@@ -100,58 +101,82 @@ class Stamping:
         start = round((origin - EPOCH).total_seconds() * 1e6)
         return ((numbers * count).round(0).cast(pl.Int64) + start).cast(UTC_TIME)
 
-    def _typed(self, column: pl.Series, stream: pl.Series | None) -> tuple[pl.Series, pl.Series | None]:
+    def _typed(
+        self, column: pl.Series, stream: pl.Series | None, bias: pl.Series | None
+    ) -> tuple[pl.Series, pl.Series | None]:
         if column.dtype == pl.Date:
             column = column.cast(pl.Datetime("us"))
         if not isinstance(column.dtype, pl.Datetime):
             raise HistorianError(f"{self.place}: the time column holds {column.dtype}, needs time stamps.")
         if column.dtype.time_zone is not None:
             return column.dt.convert_time_zone("UTC").cast(UTC_TIME), None
-        return self._local(column.cast(pl.Datetime("us")), stream)
+        return self._local(column.cast(pl.Datetime("us")), stream, bias)
 
-    def _written(self, column: pl.Series, stream: pl.Series | None) -> tuple[pl.Series, pl.Series | None]:
+    def _written(
+        self, column: pl.Series, stream: pl.Series | None, bias: pl.Series | None
+    ) -> tuple[pl.Series, pl.Series | None]:
         if self.options.format is not None:
-            return self._formatted(column, self.options.format, stream)
+            return self._formatted(column, stream, bias)
         text = column.str.replace("T", " ", literal=True).str.replace(",", ".", literal=True)
         zoned = column.str.contains(_ZONE)  # null where the cell is empty
-        local, absolute = _parsed(text.set(zoned, None), _ISO), pl.Series([None] * len(text), dtype=UTC_TIME)
+        local, absolute = _parsed(text.set(zoned, None), _ISO), _no_times(len(text))
         if zoned.any():
             absolute = _parsed(_numeric_zone(text.set(~zoned, None)), [f"{each}%z" for each in _ISO[:2]]).cast(UTC_TIME)
         unread = column.is_not_null() & local.is_null() & absolute.is_null()
         _refuse(column, unread=unread, say=lambda cell, row: self._unreadable(column, cell, row))
         if local.null_count() == len(local):
             return absolute, None
-        there, mark = self._local(local, stream)
+        there, mark = self._local(local, stream, bias)
         return there.zip_with(there.is_not_null(), absolute), mark
 
     def _formatted(
-        self, column: pl.Series, written: str, stream: pl.Series | None
+        self, column: pl.Series, stream: pl.Series | None, bias: pl.Series | None
     ) -> tuple[pl.Series, pl.Series | None]:
-        # Python's %f is microseconds; the parser here spells a fraction of any length %.f.
-        parser_format = written.replace(".%f", "%.f").replace(",%f", "%.f")
-        text = column.str.replace(",", ".", literal=True) if ",%f" in written else column
-        try:
-            if "%z" in parser_format:
-                parsed = _numeric_zone(text).str.to_datetime(parser_format, strict=False, time_unit="us")
-            elif "%H" in parser_format or "%I" in parser_format or "%T" in parser_format:
-                parsed = text.str.to_datetime(parser_format, strict=False, time_unit="us")
+        written = self.options.format or []
+        local, absolute = pl.Series([None] * len(column), dtype=pl.Datetime("us")), _no_times(len(column))
+        for each in [written] if isinstance(written, str) else written:
+            left = column.set(local.is_not_null() | absolute.is_not_null(), None)
+            if left.null_count() == len(left):
+                break
+            parsed = _by_format(left, each)
+            if "%z" in each:
+                absolute = absolute.zip_with(absolute.is_not_null(), parsed.cast(UTC_TIME))
             else:
-                parsed = text.str.to_date(parser_format, strict=False).cast(pl.Datetime("us"))
-        except pl.exceptions.PolarsError as error:
-            raise PlantFileError(f"history.options.time.format {written!r} cannot be used: {error}.") from error
+                local = local.zip_with(local.is_not_null(), parsed)
         _refuse(
             column,
-            unread=column.is_not_null() & parsed.is_null(),
+            unread=column.is_not_null() & local.is_null() & absolute.is_null(),
             say=lambda cell, row: (
                 f"{self.place}: time cell {cell!r} (sample {row}) does not fit "
                 f"history.options.time.format {written!r}. Correct the format, or mend the cell."
             ),
         )
-        if "%z" in parser_format:
-            return parsed.cast(UTC_TIME), None
-        return self._local(parsed, stream)
+        if local.null_count() == len(local):
+            return absolute, None
+        there, mark = self._local(local, stream, bias)
+        return there.zip_with(there.is_not_null(), absolute), mark
 
-    def _local(self, local: pl.Series, stream: pl.Series | None) -> tuple[pl.Series, pl.Series]:
+    def _biased(self, local: pl.Series, bias: pl.Series) -> tuple[pl.Series, pl.Series]:
+        """Local stamps whose distance from UTC stands beside them."""
+        minutes = bias.cast(pl.String).str.strip_chars().cast(pl.Float64, strict=False)
+        # Offsets of the world's zones are quarters of an hour within 14 h; hours or seconds would pass for no such.
+        sound = (minutes.abs() <= 840) & (minutes % 15 == 0)
+        _refuse(
+            bias.cast(pl.String),
+            unread=local.is_not_null() & ~sound.fill_null(False),
+            say=lambda cell, row: (
+                f"{self.place}: time bias {cell!r} (sample {row}) is no distance from UTC in minutes. Mend the cell, "
+                "or remove history.options.time.bias and set history.timezone."
+            ),
+        )
+        away = (minutes * 60e6).cast(pl.Int64).cast(pl.Duration("us"))
+        forward = self.options.bias is not None and self.options.bias.means == "utc - local"
+        moved = (local + away if forward else local - away).dt.replace_time_zone("UTC").cast(UTC_TIME)
+        return moved, pl.Series(np.zeros(len(local), dtype=np.uint8))
+
+    def _local(self, local: pl.Series, stream: pl.Series | None, bias: pl.Series | None) -> tuple[pl.Series, pl.Series]:
+        if bias is not None:
+            return self._biased(local, bias)
         if self.timezone is None:
             first = local.drop_nulls()[0]
             raise HistorianError(
@@ -226,6 +251,32 @@ def origin_of(options: TimeOptions, timezone: str | None) -> datetime:
             )
         origin = origin.replace(tzinfo=ZoneInfo(timezone))
     return origin.astimezone(UTC)
+
+
+def _no_times(count: int) -> pl.Series:
+    return pl.Series([None] * count, dtype=UTC_TIME)
+
+
+def _by_format(column: pl.Series, written: str) -> pl.Series:
+    """Stamps by one format; null where it does not fit.
+
+    Raises:
+        PlantFileError: it is no format.
+    """
+    # Python's %f is microseconds; the parser here spells a fraction of any length %.f.
+    parser_format = written.replace(".%f", "%.f").replace(",%f", "%.f")
+    text = column.str.replace(",", ".", literal=True) if ",%f" in written else column
+    try:
+        if "%z" in parser_format:
+            parsed = _numeric_zone(text).str.to_datetime(parser_format, strict=False, time_unit="us")
+        elif "%H" in parser_format or "%I" in parser_format or "%T" in parser_format:
+            parsed = text.str.to_datetime(parser_format, strict=False, time_unit="us")
+        else:
+            parsed = text.str.to_date(parser_format, strict=False).cast(pl.Datetime("us"))
+    except pl.exceptions.PolarsError as error:
+        raise PlantFileError(f"history.options.time.format {written!r} cannot be used: {error}.") from error
+    # %Y takes the 24 of 31/05/24 for the year 24: that is another format, not another age.
+    return parsed.set((parsed.dt.year() < 1900).fill_null(False), None)
 
 
 def _parsed(text: pl.Series, formats: Sequence[str]) -> pl.Series:

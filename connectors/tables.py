@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
 import polars as pl
 
+from connectors.layouts import Layout
 from connectors.samples import span_of
+from procmodel.data.samples import TagInfo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,10 @@ class Table(Protocol):
         """Column names in order."""
         ...
 
+    def described(self, layout: Layout) -> Mapping[str, TagInfo]:
+        """What the table tells of its tags besides their samples, by source name."""
+        ...
+
     def load(self, columns: Sequence[str]) -> Loaded:
         """These columns, and what is to be told of them."""
         ...
@@ -57,6 +63,7 @@ class Part:
         digest: SHA-256 of the table.
         rows: Of the table, whatever they hold.
         notes: What was left out on the way.
+        infos: What the table tells of its tags besides, by plant tag.
     """
 
     name: str
@@ -65,6 +72,7 @@ class Part:
     samples: Mapping[str, pl.DataFrame]
     digest: str
     notes: tuple[str, ...]
+    infos: Mapping[str, TagInfo] = field(default_factory=dict)
 
     def span(self) -> tuple[datetime, datetime] | None:
         """First and last stamp, or None where there is none."""

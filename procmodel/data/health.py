@@ -44,10 +44,10 @@ class TagHealth:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """Whether the moves of one MV answer one CV.
+    """Whether the moves of one tag answer another: an MV a CV (feedback), or a CV an MV.
 
     Attributes:
-        f: Granger's F statistic of the CV's past in predicting the MV's next move, on the fitting rows.
+        f: Granger's F statistic of the other's past in predicting the next move, on the fitting rows.
         gain: Part of the next move's variance which that past explains on later rows, beyond the rest [-].
     """
 
@@ -62,7 +62,7 @@ class Excitation:
     Attributes:
         own: Share of its moves that is its own: 1 - R2 of the next move predicted from the past [-]; 0 where it never
             moved.
-        moved: Share of rows in which it moved at all [-].
+        moved: Share of training rows in which it moved at all [-].
         f: Granger's F statistic of all CVs' past together.
         gain: As `Answer.gain`, of all CVs together.
         answers: By CV, given the past of all other tags.
@@ -129,61 +129,123 @@ def excitation_audit(dataset: Dataset, plant: Plant, parts: Parts, lags: int = 1
     Raises:
         DatasetError: Too few training rows without a gap.
     """
-    fit = [Stretch(name=s.name, start=s.start, stop=s.start + 2 * s.rows // 3) for s in parts.train]
-    judge = [Stretch(name=s.name, start=s.start + 2 * s.rows // 3, stop=s.stop) for s in parts.train]
-    names = [*plant.mvs, *plant.dvs, *plant.cvs]
-    at = [dataset.columns.index(name) for name in names]
-    seen_TC = _standardised(dataset.values[:, at], parts.train)
-    width = lags + 1
-    past = {name: np.arange(i * width, (i + 1) * width) for i, name in enumerate(names)}
-    return {mv: _excitation(mv, plant, seen_TC, names.index(mv), past, (fit, judge), lags, dataset) for mv in plant.mvs}
+    record = _Past.of(dataset, plant, parts, lags)
+    return {mv: _excitation(mv, plant, record) for mv in plant.mvs}
 
 
-def _excitation(
-    mv: str,
-    plant: Plant,
-    seen_TC: np.ndarray,
-    column: int,
-    past: dict[str, np.ndarray],
-    rows: tuple[list[Stretch], list[Stretch]],
-    lags: int,
-    dataset: Dataset,
-) -> Excitation:
-    moves_T = np.append(np.diff(seen_TC[:, column]), np.nan)  # moves_T[t] = u[t+1] - u[t]
-    real_T = moves_T[np.isfinite(moves_T) & (np.abs(moves_T) > 1e-9)]
-    bound = 3 * float(np.median(np.abs(real_T))) if len(real_T) else 0.0
-    targets_T2 = np.stack([moves_T, np.clip(moves_T, -bound, bound)], axis=1)
-    fitted, judged = (_Moments.of(seen_TC, targets_T2, part, lags) for part in rows)
-    count = sum(len(f) for f in past.values()) + 1
-    if fitted.rows < 2 * count or judged.rows < count:
-        raise DatasetError(
-            f"The excitation audit of {mv!r} needs {2 * count} training rows without a gap in any tag over "
-            f"{lags + 2} rows, and has {fitted.rows}. Record more, or see with 'procmodel ingest --json' which "
-            "tags have gaps."
-        )
-    everything = np.arange(count)
-    of_cvs = np.concatenate([past[cv] for cv in plant.cvs])
-    full, residual = fitted.solve(everything)
-    own = float(np.clip(judged.unexplained(everything, full[:, 0], 0), 0.0, 1.0)) if len(real_T) else 0.0
+def response_audit(dataset: Dataset, plant: Plant, parts: Parts, lags: int = 10) -> dict[tuple[str, str], Answer]:
+    """By (MV, CV): how much the MV's past adds to the prediction of the CV's next row, given the past of all tags.
 
-    def answer(without: np.ndarray) -> Answer:
-        rest = np.setdiff1d(everything, without)
-        restricted, residual_without = fitted.solve(rest)
-        f = (residual_without[1] - residual[1]) / len(without) / max(residual[1] / (fitted.rows - count), 1e-300)
-        gain = judged.unexplained(rest, restricted[:, 1], 1) - judged.unexplained(everything, full[:, 1], 1)
-        return Answer(f=max(0.0, float(f)), gain=float(gain))
+    The same regression the other way round: where F is not above 5, the record does not show that this MV acts on this
+    CV within a row, be it that it does not, that it was moved too little, or that noise covers it.
 
-    together = answer(of_cvs)
-    moving = np.isfinite(moves_T)
+    Raises:
+        DatasetError: Too few training rows without a gap.
+    """
+    record = _Past.of(dataset, plant, parts, lags)
+    found = {}
+    for cv in plant.cvs:
+        moves_T = record.moves(cv)
+        regression = record.regression(np.stack([moves_T, moves_T], axis=1), cv)
+        found.update({(mv, cv): regression.answer(record.past[mv]) for mv in plant.mvs})
+    return {(mv, cv): found[mv, cv] for mv in plant.mvs for cv in plant.cvs}
+
+
+def _excitation(mv: str, plant: Plant, record: _Past) -> Excitation:
+    moves_T = record.moves(mv)
+    # On training rows only: what is held back for the test must not set what counts as a typical move.
+    known_N = moves_T[record.training_T & np.isfinite(moves_T)]
+    real_N = known_N[np.abs(known_N) > 1e-9]
+    bound = 3 * float(np.median(np.abs(real_N))) if len(real_N) else 0.0
+    regression = record.regression(np.stack([moves_T, np.clip(moves_T, -bound, bound)], axis=1), mv)
+    together = regression.answer(np.concatenate([record.past[cv] for cv in plant.cvs]))
     return Excitation(
         mv=mv,
-        own=own,
-        moved=float(len(real_T) / max(1, moving.sum())),
+        own=float(np.clip(regression.unexplained(), 0.0, 1.0)) if len(real_N) else 0.0,
+        moved=len(real_N) / max(1, len(known_N)),
         f=together.f,
         gain=together.gain,
-        answers={cv: answer(past[cv]) for cv in plant.cvs},
+        answers={cv: regression.answer(record.past[cv]) for cv in plant.cvs},
         moves_answer_cvs=together.gain > 0.02 and together.f > 5.0,
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Past:
+    """What both audits regress on.
+
+    Attributes:
+        seen_TC: MVs, DVs and CVs, standardised on the training rows.
+        past: Regressors of each tag.
+        training_T: Rows whose move to the next row lies within a training stretch.
+        fit, judge: The first two thirds of each training stretch, and the last.
+    """
+
+    names: tuple[str, ...]
+    seen_TC: np.ndarray
+    past: dict[str, np.ndarray]
+    training_T: np.ndarray
+    fit: tuple[Stretch, ...]
+    judge: tuple[Stretch, ...]
+    lags: int
+
+    @classmethod
+    def of(cls, dataset: Dataset, plant: Plant, parts: Parts, lags: int) -> _Past:
+        names = (*plant.mvs, *plant.dvs, *plant.cvs)
+        training_T = np.zeros(dataset.rows, dtype=bool)
+        for s in parts.train:
+            training_T[s.start : s.stop - 1] = True
+        width = lags + 1
+        return cls(
+            names=names,
+            seen_TC=_standardised(dataset.values[:, [dataset.columns.index(name) for name in names]], parts.train),
+            past={name: np.arange(i * width, (i + 1) * width) for i, name in enumerate(names)},
+            training_T=training_T,
+            fit=tuple(Stretch(name=s.name, start=s.start, stop=s.start + 2 * s.rows // 3) for s in parts.train),
+            judge=tuple(Stretch(name=s.name, start=s.start + 2 * s.rows // 3, stop=s.stop) for s in parts.train),
+            lags=lags,
+        )
+
+    def moves(self, name: str) -> np.ndarray:
+        """Moves of a tag, `[t]` from row t to row t + 1; NaN in the last."""
+        return np.append(np.diff(self.seen_TC[:, self.names.index(name)]), np.nan)
+
+    def regression(self, targets_T2: np.ndarray, name: str) -> _Regression:
+        fitted, judged = (_Moments.of(self.seen_TC, targets_T2, part, self.lags) for part in (self.fit, self.judge))
+        count = len(fitted.xx)
+        if fitted.rows < 2 * count or judged.rows < count:
+            raise DatasetError(
+                f"The excitation audit of {name!r} needs {2 * count} training rows without a gap in any tag over "
+                f"{self.lags + 2} rows, and has {fitted.rows}. Record more, or see with 'procmodel check' which tags "
+                "have gaps."
+            )
+        full, residual = fitted.solve(np.arange(count))
+        return _Regression(fitted=fitted, judged=judged, full=full, residual=residual)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Regression:
+    """Moves on all regressors: coefficients `full` [F, 2] and residual sums of squares [2]."""
+
+    fitted: _Moments
+    judged: _Moments
+    full: np.ndarray
+    residual: np.ndarray
+
+    def unexplained(self) -> float:
+        """1 - R2 of the moves as they are, on later rows."""
+        return self.judged.unexplained(np.arange(len(self.full)), self.full[:, 0], 0)
+
+    def answer(self, without: np.ndarray) -> Answer:
+        """What is lost without some regressors, of the moves as cut."""
+        everything = np.arange(len(self.full))
+        rest = np.setdiff1d(everything, without)
+        restricted, residual_without = self.fitted.solve(rest)
+        noise = max(self.residual[1] / (self.fitted.rows - len(everything)), 1e-300)
+        f = (residual_without[1] - self.residual[1]) / len(without) / noise
+        left = self.judged.unexplained(rest, restricted[:, 1], 1)
+        gain = left - self.judged.unexplained(everything, self.full[:, 1], 1)
+        return Answer(f=max(0.0, float(f)), gain=float(gain))
 
 
 @dataclass(frozen=True, kw_only=True)

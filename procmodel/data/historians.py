@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from procmodel.data.samples import Historian
 from procmodel.errors import HistorianError, PlantFileError
@@ -24,17 +25,25 @@ def open_historian(plant: Plant) -> Historian:
             f"Plant {plant.name!r} has no history to read. Add one to the plant file, such as "
             "history: {kind: csv, path: exports/*.csv}."
         )
-    found = _connector(plant.history.kind)
+    historian: Historian = load_connector(plant.history.kind)(plant.history, plant.tags)
+    return historian
+
+
+def load_connector(kind: str) -> Any:
+    """The connector of this kind: a class, made from a `History` and the plant's tags.
+
+    Raises:
+        HistorianError: as for `open_historian`.
+    """
+    found = _connector(kind)
     try:
-        connector = found.load()
+        return found.load()
     except ImportError as error:
         extra = found.extras[0] if found.extras else found.name
         raise HistorianError(
             f"history.kind {found.name!r} needs the library {error.name or error}, which is not installed. "
             f"Install it with: pip install 'procmodel[{extra}]'"
         ) from error
-    historian: Historian = connector(plant.history, plant.tags)
-    return historian
 
 
 def _connector(kind: str) -> EntryPoint:

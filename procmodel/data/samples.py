@@ -79,17 +79,27 @@ class Campaign:
 
 @dataclass(kw_only=True)
 class ReadReport:
-    """What a read met; nothing is dropped without being counted here."""
+    """What a read met; nothing is dropped without being counted here.
+
+    Attributes:
+        gaps: How often a tag's record goes from a usable sample to a bad one.
+        pages: Answers of a server; what came from the cache took none.
+        retries: Requests that were sent again, since the server could not answer.
+    """
 
     rows: int = 0
     bad: int = 0
     uncertain: int = 0
+    gaps: int = 0
+    pages: int = 0
+    retries: int = 0
     duplicates: int = 0
     unsorted: int = 0
     out_of_range: int = 0
     ambiguous_times: int = 0
     missing_times: int = 0
     words: dict[str, int] = field(default_factory=dict)  # non-numeric cells, by word
+    units: dict[str, str] = field(default_factory=dict)  # by tag, as the source writes them
     sources: dict[str, str] = field(default_factory=dict)  # file or server -> SHA-256 or version
     first: datetime | None = None
     last: datetime | None = None

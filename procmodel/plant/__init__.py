@@ -1,21 +1,25 @@
 """The plant's words and the plant file."""
 
 from procmodel.plant.file import load_plant
-from procmodel.plant.plant import Advising, Constraint, Gain, History, Plant, Split, Training
+from procmodel.plant.plant import Advising, Conditioning, Constraint, Gain, History, Plant, Split, Training
+from procmodel.plant.recording import Kind, Summary
 from procmodel.plant.schema import plant_schema
 from procmodel.plant.tag import Limit, Limits, MaxMove, Role, Tag
 
 __all__ = [
     "Advising",
+    "Conditioning",
     "Constraint",
     "Gain",
     "History",
+    "Kind",
     "Limit",
     "Limits",
     "MaxMove",
     "Plant",
     "Role",
     "Split",
+    "Summary",
     "Tag",
     "Training",
     "load_plant",

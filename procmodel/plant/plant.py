@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import BeforeValidator, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from procmodel.errors import PlantFileError
+from procmodel.plant.recording import Kind, Summary
 from procmodel.plant.tag import Frozen, MisfitError, Role, Tag, nearest
 from procmodel.plant.units import parse_duration
 
@@ -98,6 +99,21 @@ class Constraint(Frozen):
     description: str = ""
 
 
+class Conditioning(Frozen):
+    """How the record is put on the grid.
+
+    Attributes:
+        summary: What a cell tells of the tags that do not say it themselves.
+        causal: Every value holds until the next sample, so that no cell looks at a sample that came later. Straight
+            lines between the corners of a compressed record know where they lead.
+        accept_uncertain: Take uncertain samples as good; OPC UA takes them as bad.
+    """
+
+    summary: Summary = Summary.TIME_AVERAGE
+    causal: bool = False
+    accept_uncertain: bool = False
+
+
 class Split(Frozen):
     """What is held back from training.
 
@@ -182,6 +198,7 @@ class Plant(Frozen):
     tags: dict[str, Tag]
     gains: dict[tuple[str, str], Gain] = Field(default_factory=dict)
     constraints: dict[str, Constraint] = Field(default_factory=dict)
+    conditioning: Conditioning = Conditioning()
     split: Split = Split()
     training: Training = Training()
     advice: Advising = Advising()
@@ -253,6 +270,15 @@ class Plant(Frozen):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what a model depends on: name, sample time, and each tag's role, unit and step flag."""
-        facts = [self.name, self.sample_time, [[t.name, t.role, t.unit, t.is_step] for t in self.tags.values()]]
+        """SHA-256 of what a model depends on: name, sample time, what each tag is, and how a cell tells of it."""
+        facts: list[Any] = [self.name, self.sample_time]
+        facts.append([[t.name, t.role, t.unit, t.is_step] for t in self.tags.values()])
+        # Only what is unusual, so that a plant without it keeps the fingerprint that its models are stored under.
+        unusual = {
+            t.name: [t.kind, t.summary]
+            for t in self.tags.values()
+            if t.kind is not Kind.MEASUREMENT or t.summary is not None
+        }
+        if unusual or self.conditioning != Conditioning():
+            facts.append([unusual, self.conditioning.model_dump()])
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from procmodel.errors import PlantFileError
-from procmodel.plant.units import affine, check_unit, parse_duration, parse_price
+from procmodel.plant.recording import Kind, Summary
+from procmodel.plant.units import affine, check_unit, circle, parse_duration, parse_price, rate_gain
 
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
@@ -128,6 +129,11 @@ class Tag(Frozen):
         step: The value holds between samples (a setpoint, a state); otherwise it runs linearly between them.
             Absent: MVs step, all others run linearly.
         max_gap: Longest time between two good samples that is still bridged, for example "10 min".
+        kind: measurement, angle (goes round), totalizer (a counter of `source_unit`, of which the tag is the rate) or
+            laboratory (rare samples that hold, each with its age).
+        summary: What a cell of the grid tells: time_average, bridged_average, interpolated, previous, last, minimum or
+            maximum. Absent: the plant's, which is time_average unless it says otherwise.
+        rollover: Totalizer only: where the counter starts again from zero [source_unit].
     """
 
     name: str
@@ -144,11 +150,27 @@ class Tag(Frozen):
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     step: bool | None = None
     max_gap: Annotated[str | None, BeforeValidator(_written_duration)] = None
+    kind: Kind = Kind.MEASUREMENT
+    summary: Summary | None = None
+    rollover: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @property
     def is_step(self) -> bool:
         """Whether a value holds until the next sample."""
-        return self.role is Role.MV if self.step is None else self.step
+        return self.role is Role.MV or self.kind is Kind.LABORATORY if self.step is None else self.step
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.rollover is not None and self.kind is not Kind.TOTALIZER:
+            raise MisfitError("rollover", f"rollover belongs to kind totalizer; this tag is a {self.kind}. Remove it.")
+        if self.kind is Kind.TOTALIZER and self.source_unit is None:
+            text = "a totalizer needs source_unit, the unit of its counter, such as m3 for a rate in m3/h. Add it."
+            raise MisfitError("kind", text)
+        if self.kind is Kind.LABORATORY and self.step is False:
+            raise MisfitError("step", "a laboratory value holds until the next one. Remove step, or the kind.")
+        if self.kind is Kind.ANGLE and self.summary in (Summary.MINIMUM, Summary.MAXIMUM):
+            raise MisfitError("summary", f"an angle goes round and has no {self.summary}. Choose another summary.")
+        return self
 
     @model_validator(mode="after")
     def _fits_its_role(self) -> Self:
@@ -181,7 +203,8 @@ class Tag(Frozen):
     def _units_known(self) -> Self:
         for key, check in (
             ("unit", lambda: check_unit(self.unit)),
-            ("source_unit", lambda: self.source_unit is not None and affine(self.source_unit, self.unit)),
+            ("source_unit", self._source_unit_fits),
+            ("unit", lambda: self.kind is Kind.ANGLE and circle(self.unit)),
             ("price", lambda: self.price is not None and parse_price(self.price, self.unit)),
         ):
             try:
@@ -189,3 +212,7 @@ class Tag(Frozen):
             except PlantFileError as error:
                 raise MisfitError(key, str(error)) from error
         return self
+
+    def _source_unit_fits(self) -> None:
+        if self.source_unit is not None:
+            (rate_gain if self.kind is Kind.TOTALIZER else affine)(self.source_unit, self.unit)

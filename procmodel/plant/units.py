@@ -125,6 +125,34 @@ def affine(from_unit: str, to_unit: str) -> tuple[float, float]:
     return gain, at[0]
 
 
+def circle(unit: str) -> float:
+    """One whole turn [unit].
+
+    Raises:
+        PlantFileError: `unit` is none of angles.
+    """
+    if unit.strip() in ("-", "1", "%") or _parsed(unit).dimensionality:
+        raise PlantFileError(f"an angle needs a unit such as deg or rad, got {unit!r}. Correct the unit, or the kind.")
+    return float(registry().Quantity(1.0, "turn").to(_parsed(unit)).magnitude)
+
+
+def rate_gain(counted: str, rate: str) -> float:
+    """Rate [`rate`] of a counter that rises by 1 [`counted`] per second.
+
+    Raises:
+        PlantFileError: a unit is unknown, or `rate` is no rate of `counted`.
+    """
+    check_unit(rate)
+    check_unit(counted)
+    per = "1" if counted.strip() in ("-", "1") else counted
+    try:
+        return affine(f"({per})/s", rate)[0]
+    except PlantFileError as error:
+        raise PlantFileError(
+            f"unit {rate!r} is no rate of what is counted in {counted!r}. Write one such as {counted}/h."
+        ) from error
+
+
 def _dimension(unit: Any) -> str:
     powers = {str(name).strip("[]"): power for name, power in unit.dimensionality.items()}
     return " * ".join(f"{name}^{power:g}" if power != 1 else name for name, power in powers.items()) or "no dimension"

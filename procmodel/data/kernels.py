@@ -1,0 +1,299 @@
+"""Compiled loops of the conditioning: samples to segments, and segments to the cells they cross.
+
+Each tag has one record of what is asked of it (`RULE`) and one of where it stands (`STATE`), so a sample touches one
+line of memory of each. The loops release the interpreter lock: the next batch is read meanwhile.
+
+Times are microseconds since 1970; row r covers `[r * step, (r + 1) * step)`. N samples, C tags, T rows, A aged tags.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+from numba import njit
+
+PER_OCTAVE = 32  # bins of the interval histogram in each doubling, of equal width
+BINS = 64 * PER_OCTAVE
+_SHIFT, _BIAS = 52 - 5, 1023 * PER_OCTAVE  # leave the exponent and as many bits as tell the bins of a doubling
+NONE, GOOD, BAD = 0, 1, 2  # where a tag stands
+MEAN, START, LAST, LEAST, MOST, ROUND = 0, 1, 2, 3, 4, 5  # what its cells hold
+WHOLE = -1  # in place of the good time of a cell that is good as a whole or not at all
+
+RULE = np.dtype(
+    [
+        ("cell", np.uint8),
+        ("holds", np.bool_),
+        ("by_intervals", np.bool_),
+        ("bridges", np.bool_),
+        ("aged", np.int16),  # its column among the ages; -1: none
+        ("max_gap", np.int64),
+        ("low", np.float64),
+        ("high", np.float64),
+        ("turn", np.float64),
+        ("gain", np.float64),
+        ("rollover", np.float64),
+    ],
+    align=True,
+)
+STATE = np.dtype(
+    [
+        ("now", np.uint8),
+        ("time", np.int64),  # of the newest sample, or where bad ones are passed over, of the newest good one
+        ("value", np.float64),
+        ("time_before", np.int64),  # of the good sample before it, for a slope
+        ("value_before", np.float64),
+        ("rate", np.float64),  # totalizer: between the last two readings; NaN: not known
+        ("newest", np.int64),  # stamp of the newest sample, good or bad
+        ("seen", np.int64),
+        ("good", np.int64),
+        ("outside", np.int64),
+    ],
+    align=True,
+)
+
+
+class Grid(NamedTuple):
+    """Cells while they fill.
+
+    Attributes:
+        held_TC: First mean of the cell (the mean is kept about it: a constant then comes out as itself, bit by bit),
+            or what else it holds.
+        area_TC: Area about it [unit us].
+        good_TC: Time that was good [us].
+        age_TA: Age of the value at the row's end [s].
+        lo, hi: Times that may enter.
+        row0: Number of the first row, counted from 1970.
+    """
+
+    held_TC: np.ndarray
+    area_TC: np.ndarray
+    good_TC: np.ndarray
+    age_TA: np.ndarray
+    lo: int
+    hi: int
+    step: int
+    row0: int
+
+
+class Block(NamedTuple):
+    """A batch of samples as plain arrays.
+
+    Attributes:
+        column_D: Column of each dictionary entry; below 0: not one of ours.
+        codes_N: Dictionary entry of each sample's tag.
+        valid, first_bit: Arrow's bitmap of the values that are there, and its first bit; empty: all are.
+    """
+
+    column_D: np.ndarray
+    codes_N: np.ndarray
+    times_N: np.ndarray
+    values_N: np.ndarray
+    valid: np.ndarray
+    first_bit: int
+    quality_N: np.ndarray
+
+
+class Late(NamedTuple):
+    """Segments longer than is certain to be bridged: tag, both times, both values."""
+
+    codes_N: np.ndarray
+    times_N2: np.ndarray
+    values_N2: np.ndarray
+
+
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+
+def compiled(function: _Function) -> _Function:
+    """Machine code without the interpreter lock, kept beside the source where that folder can be written."""
+    try:
+        return cast(_Function, njit(cache=True, nogil=True)(function))
+    except RuntimeError:  # no folder for the cache: compile in every process
+        return cast(_Function, njit(nogil=True)(function))
+
+
+def inlined(function: _Function) -> _Function:
+    """Part of the loop that calls it: handing arrays over to a function costs more than what is done with a sample."""
+    return cast(_Function, njit(inline="always")(function))
+
+
+@inlined
+def _bin_of(interval: int) -> int:
+    """Bin of an interval [us, > 0]: octave, then linear within it, which is how its bits stand as a float (IEEE 754)."""
+    return min((np.float64(interval).view(np.int64) >> _SHIFT) - _BIAS, BINS - 1)
+
+
+@inlined
+def _unlike_mean(rule: Any, r: int, c: int, at_start: bool, va: float, vb: float, time: int, grid: Grid) -> None:
+    """Add a piece of `time` from value va to vb, within one cell, where the cell holds no plain mean."""
+    if rule.cell == START:
+        if at_start:
+            grid.held_TC[r, c], grid.good_TC[r, c] = va, WHOLE
+        return
+    first = grid.good_TC[r, c] == 0
+    if rule.cell == LAST:
+        grid.held_TC[r, c] = vb
+    elif rule.cell == LEAST:
+        grid.held_TC[r, c] = min(va, vb) if first else min(grid.held_TC[r, c], va, vb)
+    elif rule.cell == MOST:
+        grid.held_TC[r, c] = max(va, vb) if first else max(grid.held_TC[r, c], va, vb)
+    else:
+        # The integral of the unit vector along the piece: that of its middle, shortened by the turn within it.
+        half = math.pi * (vb - va) / rule.turn
+        length = time * (math.sin(half) / half if abs(half) > 1e-6 else 1.0)
+        middle = math.pi * (va + vb) / rule.turn
+        grid.held_TC[r, c] += math.cos(middle) * length
+        grid.area_TC[r, c] += math.sin(middle) * length
+    grid.good_TC[r, c] += time
+
+
+@inlined
+def fill(rule: Any, c: int, t0: int, v0: float, t1: int, v1: float, grid: Grid) -> None:
+    """Add the line from (t0, v0) to (t1, v1) to the cells it crosses."""
+    a, end = max(t0, grid.lo), min(t1, grid.hi)
+    if a >= end:
+        return
+    slope = (v1 - v0) / (t1 - t0)
+    row = a // grid.step
+    stop = (row + 1) * grid.step
+    r = row - grid.row0
+    while a < end:
+        edge = min(stop, end)
+        if rule.cell == MEAN:
+            mean = v0 + slope * (0.5 * ((a - t0) + (edge - t0)))
+            if grid.good_TC[r, c] == 0:
+                grid.held_TC[r, c] = mean
+            else:
+                grid.area_TC[r, c] += (mean - grid.held_TC[r, c]) * (edge - a)
+            grid.good_TC[r, c] += edge - a
+        else:
+            va, vb = v0 + slope * (a - t0), v0 + slope * (edge - t0)
+            _unlike_mean(rule, r, c, a == stop - grid.step, va, vb, edge - a, grid)
+        if rule.aged >= 0 and edge == stop:
+            grid.age_TA[r, rule.aged] = (stop - t0) * 1e-6
+        a = edge
+        stop += grid.step
+        r += 1
+
+
+@compiled
+def fill_late(rules_C: np.ndarray, gaps_C: np.ndarray, late: Late, grid: Grid) -> None:
+    """Fill those of the postponed segments that are no longer than the tag's gap."""
+    for i in range(late.codes_N.shape[0]):
+        c, t0, t1 = late.codes_N[i], late.times_N2[i, 0], late.times_N2[i, 1]
+        if t1 - t0 <= gaps_C[c]:
+            fill(rules_C[c], c, t0, late.values_N2[i, 0], t1, late.values_N2[i, 1], grid)
+
+
+@inlined
+def _rate(rule: Any, tag: Any, t: int, v: float) -> float:
+    """Rate of a totalizer from its last reading to (t, v); NaN where it was set back or leaves its range."""
+    rise = v - tag.value
+    if rise < 0.0 and rule.rollover > 0.0 and rise + rule.rollover <= 0.5 * rule.rollover:
+        rise += rule.rollover  # a counter that fell by less than half its size was set back, and did not roll over
+    if rise < 0.0:
+        return math.nan
+    rate = rule.gain * rise / ((t - tag.time) * 1e-6)
+    if rate < rule.low or rate > rule.high:
+        tag.outside += 1
+        return math.nan
+    return float(rate)
+
+
+@inlined
+def _is_good(rule: Any, tag: Any, block: Block, i: int, worst: int) -> bool:
+    """Whether sample i is to be believed; counts what lies outside its range."""
+    v = block.values_N[i]
+    if block.quality_N[i] > worst or not math.isfinite(v):
+        return False
+    if block.valid.shape[0] > 0:
+        bit = block.first_bit + i
+        if (block.valid[bit >> 3] >> (bit & 7)) & 1 == 0:
+            return False
+    if rule.gain == 0.0 and (v < rule.low or v > rule.high):
+        tag.outside += 1
+        return False
+    return True
+
+
+@compiled
+def add_block(
+    rules_C: np.ndarray, tags_C: np.ndarray, intervals_CB: np.ndarray, block: Block, worst: int, grid: Grid, late: Late
+) -> tuple[int, int]:
+    """Take in a batch. Returns how many segments were postponed, and the first sample out of order (-1: none).
+
+    Args:
+        worst: Samples of a quality above it are bad.
+    """
+    postponed = 0
+    for i in range(block.codes_N.shape[0]):
+        c = block.column_D[block.codes_N[i]]
+        if c < 0:
+            continue
+        t, v = block.times_N[i], block.values_N[i]
+        rule, tag = rules_C[c], tags_C[c]
+        if t < tag.newest:
+            return postponed, i
+        good = _is_good(rule, tag, block, i, worst)
+        tag.seen += 1
+        tag.good += good
+        tag.newest = t
+        if not good and rule.bridges:
+            continue
+        if tag.now == GOOD and t > tag.time:
+            t0, v0 = tag.time, tag.value
+            v1 = v if good and not rule.holds else v0
+            if good:
+                intervals_CB[c, _bin_of(t - t0)] += 1
+            if rule.gain > 0.0:
+                before = tag.rate
+                tag.rate = _rate(rule, tag, t, v) if good else math.nan
+                v0 = before if rule.holds else tag.rate
+                v1 = v0
+            elif rule.turn > 0.0:
+                v1 -= rule.turn * math.floor((v1 - v0) / rule.turn + 0.5)  # the shorter way round
+            if not math.isnan(v0):
+                if t - t0 <= rule.max_gap:
+                    fill(rule, c, t0, v0, t, v1, grid)
+                elif rule.by_intervals:
+                    late.codes_N[postponed] = c
+                    late.times_N2[postponed, 0], late.times_N2[postponed, 1] = t0, t
+                    late.values_N2[postponed, 0], late.values_N2[postponed, 1] = v0, v1
+                    postponed += 1
+            tag.time_before, tag.value_before = tag.time, tag.value
+        elif tag.now != GOOD:
+            tag.rate = math.nan
+        tag.now = GOOD if good else BAD
+        tag.time, tag.value = t, v
+        if good and rule.cell == START and rule.gain == 0.0 and grid.lo <= t < grid.hi and t % grid.step == 0:
+            r = t // grid.step - grid.row0
+            grid.held_TC[r, c], grid.good_TC[r, c] = v, WHOLE
+    return postponed, -1
+
+
+@compiled
+def settle(rules_C: np.ndarray, starts_C: np.ndarray, grid: Grid, fraction_TC: np.ndarray) -> None:
+    """Turn what was added up into values (in `held_TC`; NaN in a gap) and the share of each cell that was good.
+
+    Args:
+        starts_C: Where the circle of an angle begins [unit].
+    """
+    for r in range(grid.held_TC.shape[0]):
+        for c in range(grid.held_TC.shape[1]):
+            good, held, rule = grid.good_TC[r, c], grid.held_TC[r, c], rules_C[c]
+            # All the way round points nowhere.
+            nowhere = rule.cell == ROUND and math.hypot(held, grid.area_TC[r, c]) < 1e-9 * good
+            if good == 0 or nowhere:
+                grid.held_TC[r, c], fraction_TC[r, c] = math.nan, 0.0
+                continue
+            fraction_TC[r, c] = 1.0 if good == WHOLE else good / grid.step
+            if rule.cell == MEAN:
+                held += grid.area_TC[r, c] / good
+            elif rule.cell == ROUND:
+                held = math.atan2(grid.area_TC[r, c], held) * rule.turn / (2.0 * math.pi)
+            if rule.turn > 0.0:
+                held = starts_C[c] + (held - starts_C[c]) % rule.turn
+            grid.held_TC[r, c] = held

@@ -1,0 +1,113 @@
+"""An OPC UA server in this process, with history, for tests. It is asyncua's own, on a free port of the loopback."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from asyncua import Server, ua
+from asyncua.server.history import HistoryDict
+
+from connectors.opcua_session import EventLoop
+
+T0 = datetime(2024, 5, 1, 6, 0, tzinfo=UTC)
+URI = "urn:procmodel:test"
+GOOD, UNCERTAIN, BAD = 0, 0x40A40000, 0x80890000  # UncertainSensorCal... and BadDeviceFailure: not the plain ones
+
+Row = tuple[float, Any, int]  # seconds after T0, value, status
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+class PlantServer:
+    """Starts when made; `close` ends it, and `PlantServer(port=...)` is the same server started again."""
+
+    def __init__(self, *, port: int | None = None, page: int = 10_000, pki: Path | None = None, **users: Any) -> None:
+        self.port = port or free_port()
+        self.address = f"opc.tcp://127.0.0.1:{self.port}"
+        self.loop = EventLoop()
+        self.store = HistoryDict(max_history_data_response_size=page)
+        self.nodes: dict[str, Any] = {}
+        self.loop.run(self._start(pki, users.get("user_manager")))
+
+    async def _start(self, pki: Path | None, user_manager: Any) -> None:
+        self.server = Server(user_manager=user_manager)
+        await self.server.init()
+        self.server.set_endpoint(self.address)
+        self.server.set_server_name("procmodel test")
+        if pki is None:
+            self.server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        else:
+            await self._secure(pki)
+        self.server.iserver.history_manager.set_storage(self.store)
+        self.space = await self.server.register_namespace(URI)
+        await self.server.start()
+
+    async def _secure(self, pki: Path) -> None:
+        from connectors.opcua_certificates import application_uri, load_certificate
+
+        await self.server.set_application_uri(application_uri(load_certificate(pki / "own.der")))
+        self.server.set_security_policy([ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt])
+        await self.server.load_certificate(str(pki / "own.der"))
+        await self.server.load_private_key(str(pki / "own.pem"))
+
+    def add(self, tag: str, rows: Sequence[Row] = (), *, historize: bool = True, **about: Any) -> Any:
+        """A variable called by a text, with its history."""
+        return self.loop.run(self._add(tag, rows, historize, about))
+
+    async def _add(self, tag: str, rows: Sequence[Row], historize: bool, about: dict[str, Any]) -> Any:
+        parent = about.get("parent") or self.server.nodes.objects
+        node_id = about.get("node_id") or ua.NodeId(tag, self.space)
+        kind = about.get("kind", ua.VariantType.Double)
+        first = about.get("first", 0.0)
+        node = await parent.add_variable(node_id, ua.QualifiedName(tag, self.space), ua.Variant(first, kind))
+        for name, value in about.get("properties", {}).items():
+            await node.add_property(ua.NodeId(f"{tag}/{name}", self.space), ua.QualifiedName(name, 0), value)
+        if "description" in about:
+            text = ua.DataValue(ua.Variant(ua.LocalizedText(about["description"])))
+            await node.write_attribute(ua.AttributeIds.Description, text)
+        if "stepped" in about:
+            holder = await node.add_object(
+                ua.NodeId(f"{tag}/HA", self.space), ua.QualifiedName("HA Configuration", 0), objecttype=None
+            )
+            await node.delete_reference(holder, ua.ObjectIds.HasComponent)
+            await node.add_reference(holder, ua.ObjectIds.HasHistoricalConfiguration)
+            await holder.add_property(ua.NodeId(f"{tag}/St", self.space), ua.QualifiedName("Stepped", 0), about["stepped"])
+        self.nodes[tag] = node
+        if historize:
+            await self.server.historize_node_data_change(node, period=None)
+            self.store._datachanges[node.nodeid].clear()  # the value that stood there when history was switched on
+        for seconds, value, status in rows:
+            await self.store.save_node_value(node.nodeid, data_value(seconds, value, status, kind))
+        return node
+
+    def write(self, tag: str, value: float, stamp: datetime, status: int = GOOD) -> None:
+        """A new value, seen by subscriptions and kept by the history."""
+        self.loop.run(self.nodes[tag].write_value(_at(stamp, value, status, ua.VariantType.Double)))
+
+    def value(self, tag: str) -> Any:
+        return self.loop.run(self.nodes[tag].read_value())
+
+    def close(self) -> None:
+        self.loop.run(self.server.stop())
+        self.loop.close()
+
+
+def data_value(seconds: float, value: Any, status: int, kind: Any = ua.VariantType.Double) -> ua.DataValue:
+    return _at(at(seconds), value, status, kind)
+
+
+def _at(stamp: datetime, value: Any, status: int, kind: Any) -> ua.DataValue:
+    variant = ua.Variant(None, ua.VariantType.Null) if value is None else ua.Variant(value, kind)
+    return ua.DataValue(variant, ua.StatusCode(ua.UInt32(status)), stamp, stamp)
