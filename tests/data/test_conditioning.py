@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procmodel.data.conditioning import Accumulator, Cells, Rule, quantile
+from procmodel.data.conditioning import Accumulator, Cells
+from procmodel.data.intervals import quantile
+from procmodel.data.rules import Rule
 from procmodel.errors import DatasetError, HistorianError
 
 SECOND = 1_000_000
