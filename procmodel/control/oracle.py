@@ -26,8 +26,10 @@ from procmodel.control.problem import Problem
 from procmodel.errors import ArtifactError
 
 Shooting = Literal["single", "multiple"]
+# IPOPT relaxes bounds by 1e-8 unless told not to; a slack below zero by that much pays for itself a thousandfold.
+_IPOPT = {"print_level": 0, "sb": "yes", "tol": 1e-8, "bound_relax_factor": 0.0}
 QUIET: dict[str, dict[str, Any]] = {
-    "ipopt": {"print_time": False, "error_on_fail": False, "ipopt": {"print_level": 0, "sb": "yes", "tol": 1e-8}},
+    "ipopt": {"print_time": False, "error_on_fail": False, "ipopt": _IPOPT},
     "fatrop": {"print_time": False, "error_on_fail": False, "fatrop": {"print_level": 0, "tol": 1e-8}},
 }
 

@@ -51,6 +51,6 @@ def test_the_plan_costs_what_general_solvers_plans_cost(name: str, asked: str) -
     assert len(answers) >= 2  # one of the three may lose its way on a random network
     for answer in answers:
         # What the solver says its plan costs is what our rollout says.
-        assert problem.evaluate(answer.changes_MU[None]).score.merit == pytest.approx(answer.merit, rel=1e-4, abs=1e-4)
+        assert problem.evaluate(answer.changes_MU[None]).score.merit == pytest.approx(answer.merit, rel=1e-3)
     best = min(answer.merit for answer in answers)
     assert ours <= best + 1e-3 * abs(best)
