@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from procmodel.errors import ProcmodelError
 from procmodel.evaluation.claims import Claim, Sense
 from procmodel.evaluation.plain import plain
 
@@ -117,11 +118,15 @@ def run_experiment(name: str, study: Callable[[bool], Outcome], argv: Sequence[s
         argv: Instead of the command line's.
 
     Returns:
-        Exit code: 0, or 1 where a claim is missed.
+        Exit code: 0, 1 where a claim is missed, or 2 where something that it needs is not there.
     """
     arguments = _arguments(name, study.__doc__ or "", argv)
     began = time.perf_counter()
-    outcome = study(arguments.quick)
+    try:
+        outcome = study(arguments.quick)
+    except ProcmodelError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
     report = report_of(name, outcome, seconds=time.perf_counter() - began, quick=arguments.quick)
     _write(arguments.out / name, report, outcome, keep=not arguments.quick)
     if arguments.json:

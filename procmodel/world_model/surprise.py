@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from procmodel.data.window import Columns, Scaler, Window
 from procmodel.world_model.latent_model import forward_fill
@@ -18,22 +19,46 @@ _AT_ONCE = 4096
 """Windows judged together: what is cut out of a long record has to fit into memory."""
 
 
-def surprises(model: WorldModel, scaler: Scaler, columns: Columns, rows_RC: np.ndarray) -> np.ndarray:
-    """Mean square of the one-row-ahead CV error, [R - L], NaN where no CV was good; rows in engineering units.
+def errors_ahead(model: WorldModel, scaler: Scaler, columns: Columns, rows_RC: np.ndarray) -> np.ndarray:
+    """CV errors one row ahead, [R - L, Y], scaled, NaN where a CV was not good; rows in engineering units.
 
     Row L + i is judged from the L rows before it, with the moves and disturbances of its own row.
     """
     record = scaler.window(rows_RC)
-    values, mask = (part[0].unfold(0, model.rows, 1).transpose(1, 2)[:-1] for part in (record.values, record.mask))
+    values, mask = _windows(record, model.rows)
     held_WC = forward_fill(record.values, record.mask)[0, model.rows :]  # as in training: a gap holds the last move
-    expected = np.empty((len(values), len(columns.cv)))
+    expected = np.empty((len(held_WC), len(columns.cv)))
     with torch.no_grad():
-        for some in (slice(i, i + _AT_ONCE) for i in range(0, len(values), _AT_ONCE)):
+        for some in _pieces(len(held_WC)):
             z_WD = model.encode(Window(values=values[some], mask=mask[some]))
             z_WD = model.step(z_WD, held_WC[some][:, columns.mv], held_WC[some][:, columns.dv])
             expected[some] = model.read_out(z_WD).numpy()
-    measured = scaler.scale(rows_RC[model.rows :, list(columns.cv)], columns.cv)
-    miss = (measured - expected) ** 2
+    return scaler.scale(rows_RC[model.rows :, list(columns.cv)], columns.cv) - expected
+
+
+def latents(model: WorldModel, scaler: Scaler, rows_RC: np.ndarray) -> np.ndarray:
+    """Latents of all windows, [R - L + 1, D]: the first at the end of row L - 1, the last at that of the newest row."""
+    values, mask = _windows(scaler.window(rows_RC), model.rows)
+    out = np.empty((len(values), model.latent_size))
+    with torch.no_grad():
+        for some in _pieces(len(values)):
+            out[some] = model.encode(Window(values=values[some], mask=mask[some])).numpy()
+    return out
+
+
+def _windows(record: Window, rows: int) -> tuple[Tensor, Tensor]:
+    """All windows of a record as views, [W, L, C], and their masks."""
+    values, mask = (part[0].unfold(0, rows, 1).transpose(1, 2) for part in (record.values, record.mask))
+    return values, mask
+
+
+def _pieces(count: int) -> list[slice]:
+    return [slice(first, min(first + _AT_ONCE, count)) for first in range(0, count, _AT_ONCE)]
+
+
+def surprises(model: WorldModel, scaler: Scaler, columns: Columns, rows_RC: np.ndarray) -> np.ndarray:
+    """Mean square of the one-row-ahead CV error, [R - L], NaN where no CV was good; rows in engineering units."""
+    miss = errors_ahead(model, scaler, columns, rows_RC) ** 2
     good = np.isfinite(miss)
     count = good.sum(axis=1)
     total = np.where(good, miss, 0.0).sum(axis=1)
