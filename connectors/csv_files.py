@@ -102,7 +102,8 @@ class CsvTable(FileTable):
     def _sectioned(self, data: bytes, encoding: str) -> tuple[Head, str]:
         """Head and rows of a file with sections, which are read whole."""
         found = list(sections(decoded(data, encoding, self.place, whole=True)))
-        heads, tags = [], {}
+        heads: list[tuple[Head, str]] = []
+        tags: dict[str, TagInfo] = {}
         for section in found:
             delimiter = self.options.delimiter or delimiter_of(section.text.splitlines()[:50])
             if section.name == "tags":

@@ -12,7 +12,8 @@ from procmodel.errors import HistorianError
 
 # Compared without case; "_", "." and "-" count as blanks.
 _USUAL_NAMES = {
-    "tag": "tag, tagname, tag name, tag id, tagid, name, point, point name, signal, variable, varname, item, messstelle",
+    "tag": "tag, tagname, tag name, tag id, tagid, name, point, point name, signal, variable, varname, item, "
+    "messstelle",
     "time": "time, timestamp, time stamp, datetime, date time, ts, date/time, date and time, timestring, zeit, "
     "zeitstempel, zeitpunkt",
     "value": "value, val, varvalue, wert, messwert",

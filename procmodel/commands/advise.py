@@ -15,7 +15,7 @@ from procmodel.control.plan import Plan
 from procmodel.data import condition
 from procmodel.data.historians import open_historian
 from procmodel.data.samples import Historian, utc_now
-from procmodel.errors import PlantFileError
+from procmodel.errors import DatasetError, HistorianError, PlantFileError
 from procmodel.evaluation.gains import gain_gate
 from procmodel.evaluation.step_response import model_response
 from procmodel.plant import Plant
@@ -83,7 +83,14 @@ def advise(
         last = now  # what came later is not known yet
     if last is None or (now - last).total_seconds() > plant.max_age:
         return Advised(advice=_stale(plant, now, last), plan=None, rows=np.full((1, len(plant.columns)), np.nan))
-    rows, ended = _history(plant, historian, now, optimizer.rows_wanted)
+    try:
+        rows, ended = _history(plant, historian, now, optimizer.rows_wanted)
+    except (
+        DatasetError,
+        HistorianError,
+    ) as error:  # the clock stands in an outage: that is no wrong input, and no time to advise
+        reason = f"there is no history to advise from: {error}"
+        return Advised(advice=_hold(plant, now, reason), plan=None, rows=np.full((1, len(plant.columns)), np.nan))
     advice, plan = advisor_of(plant, artifact, optimizer).advise(
         rows, newest=min(last, ended), now=now, setpoints=setpoints
     )

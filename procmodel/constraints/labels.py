@@ -6,12 +6,13 @@ import csv
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 
-from procmodel.data.dataset import Dataset
+from procmodel.data.dataset import Dataset, Stretch
 from procmodel.errors import LabelError
 
 
@@ -105,14 +106,13 @@ def match_rows(labels: Labels, dataset: Dataset, *, constraint: str) -> np.ndarr
     Raises:
         LabelError: A label lies outside every stretch of the record.
     """
-    inside = np.zeros(dataset.rows, dtype=bool)
-    for stretch in dataset.stretches:
-        inside[stretch.start : stretch.stop] = True
+    begins = [_began(dataset, stretch) for stretch in dataset.stretches]
     rows = []
     for time in labels.times:
-        # Rounded to a millionth of a row: 0.1 s steps are no binary fractions, and a stamp on the edge stays on it.
-        row = math.ceil(round((time - dataset.start).total_seconds() / dataset.step, 6)) - 1
-        if not 0 <= row < dataset.rows or not inside[row]:
+        row = next(
+            (r for r in map(_row_of, dataset.stretches, begins, repeat(time), repeat(dataset.step)) if r >= 0), -1
+        )
+        if row < 0:
             raise LabelError(
                 f"Constraint {constraint!r}: the label of {time.isoformat()} in {labels.source} lies outside the "
                 f"record ({_span(dataset)}). Take the line out, or ingest the history around it."
@@ -121,15 +121,26 @@ def match_rows(labels: Labels, dataset: Dataset, *, constraint: str) -> np.ndarr
     return np.array(rows, dtype=np.int64)
 
 
+def _began(dataset: Dataset, stretch: Stretch) -> datetime:
+    """Time at which a stretch begins: campaigns that lie apart in time have no rows between them."""
+    return stretch.began or dataset.start + timedelta(seconds=stretch.start * dataset.step)
+
+
+def _row_of(stretch: Stretch, began: datetime, time: datetime, step: float) -> int:
+    """Row of a stretch that contains `time` or ends at it; -1 where it lies outside."""
+    # Rounded to a millionth of a row: 0.1 s steps are no binary fractions, and a stamp on the edge stays on it.
+    row = math.ceil(round((time - began).total_seconds() / step, 6)) - 1
+    return stretch.start + row if 0 <= row < stretch.rows else -1
+
+
 def _span(dataset: Dataset) -> str:
     """First and last instant of the record, and how many stretches it has, in words."""
-    start = dataset.start.timestamp()
-    edges = [
-        datetime.fromtimestamp(start + row * dataset.step, UTC).isoformat()
-        for row in (dataset.stretches[0].start, dataset.stretches[-1].stop)
-    ]
+    first, last = dataset.stretches[0], dataset.stretches[-1]
+    ended = _began(dataset, last) + timedelta(seconds=last.rows * dataset.step)
     count = len(dataset.stretches)
-    return f"{edges[0]} to {edges[1]}" + (f" in {count} stretches" if count > 1 else "")
+    return f"{_began(dataset, first).isoformat()} to {ended.isoformat()}" + (
+        f" in {count} stretches" if count > 1 else ""
+    )
 
 
 def time_blocks(rows_N: np.ndarray, dataset: Dataset, *, gap: int) -> np.ndarray:

@@ -83,7 +83,9 @@ class PlantServer:
             )
             await node.delete_reference(holder, ua.ObjectIds.HasComponent)
             await node.add_reference(holder, ua.ObjectIds.HasHistoricalConfiguration)
-            await holder.add_property(ua.NodeId(f"{tag}/St", self.space), ua.QualifiedName("Stepped", 0), about["stepped"])
+            await holder.add_property(
+                ua.NodeId(f"{tag}/St", self.space), ua.QualifiedName("Stepped", 0), about["stepped"]
+            )
         self.nodes[tag] = node
         if historize:
             await self.server.historize_node_data_change(node, period=None)
