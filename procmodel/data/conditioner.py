@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from procmodel import __version__
-from procmodel.data.conditioning import Accumulator, Cells, Rule, quantile
-from procmodel.data.dataset import Dataset, Stretch, microseconds, moment
-from procmodel.data.samples import Campaign, Historian, Quality, Query, ReadReport
+from procmodel.data.blocks import Blocks, part_of
+from procmodel.data.conditioning import Accumulator, Cells, quantile
+from procmodel.data.dataset import Dataset, Stretch, moment
+from procmodel.data.rules import NO_BOUND, rule_of
+from procmodel.data.samples import Historian, Quality, Query, ReadReport
+from procmodel.data.spans import Span, range_text, spans_of
 from procmodel.errors import DatasetError
 from procmodel.plant import Plant, Role
-from procmodel.plant.units import parse_duration
-
-WHOLE = "record"  # name of the only stretch of a source without campaigns
 
 
 def condition(
@@ -40,15 +39,17 @@ def condition(
     Args:
         start, end: What is asked for, aware; outward to whole rows. None: all there is.
         progress: Called with samples read so far and an estimate of all of them (0 where the range is open).
-        accept_uncertain: Take uncertain samples as good. OPC UA Part 13 takes them as bad (`TreatUncertainAsBad`).
+        accept_uncertain: Take uncertain samples as good, as the plant file may say too. OPC UA Part 13 takes them as
+            bad (`TreatUncertainAsBad`).
 
     Raises:
         DatasetError: Nothing lies in the asked range, or an MV or CV has no good sample there.
     """
     step = round(plant.sample_time * 1e6)
-    spans = _spans(historian.campaigns(), start, end, step)
-    rules = [_rule(plant, name) for name in plant.columns]
-    reader = _Reader(plant, spans, [Accumulator(plant.columns, rules, step, s.start, s.end) for s in spans])
+    spans = spans_of(historian.campaigns(), start, end, step)
+    rules = [rule_of(plant, name) for name in plant.columns]
+    worst = Quality.UNCERTAIN if accept_uncertain or plant.conditioning.accept_uncertain else Quality.GOOD
+    reader = _Reader(plant, spans, [Accumulator(plant.columns, rules, step, s.start, s.end) for s in spans], worst)
     query = Query(
         tags=tuple(plant.columns),
         start=None if spans[0].start is None else moment(spans[0].start),
@@ -56,7 +57,7 @@ def condition(
         end=None if spans[-1].end is None else moment(spans[-1].end + 1),
     )
     for batch in historian.read(query):
-        reader.eat(batch, accept_uncertain)
+        reader.eat(batch)
         if progress is not None:
             progress(reader.samples, reader.expected())
     if progress is not None:
@@ -64,115 +65,41 @@ def condition(
     return reader.dataset(historian.report)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Span:
-    """Time without a hole, [us]; None is open. Campaigns that touch share one."""
-
-    start: int | None
-    end: int | None
-    campaigns: tuple[tuple[str, int, int], ...] = ()  # name, start, end
-
-
-def _rule(plant: Plant, name: str) -> Rule:
-    tag = plant.tags[name]
-    return Rule(step=tag.is_step, max_gap=None if tag.max_gap is None else parse_duration(tag.max_gap))
-
-
-def _spans(campaigns: Sequence[Campaign], start: datetime | None, end: datetime | None, step: int) -> list[_Span]:
-    """What to read, in order of time: the campaigns cut to the asked range, those that touch in one span."""
-    lo = None if start is None else microseconds(start) // step * step
-    hi = None if end is None else -(-microseconds(end) // step) * step
-    if not campaigns:
-        return [_Span(start=lo, end=hi)]
-    spans: list[_Span] = []
-    before: Campaign | None = None
-    for campaign in campaigns:
-        if before is not None and campaign.start < before.end:
-            raise DatasetError(
-                f"Campaign {campaign.name!r} starts at {campaign.start.isoformat()}, before {before.name!r} ends at "
-                f"{before.end.isoformat()}. Campaigns must follow each other in time; mend the history source."
-            )
-        before = campaign
-        first, last = microseconds(campaign.start), microseconds(campaign.end)
-        first, last = first if lo is None else max(first, lo), last if hi is None else min(last, hi)
-        if first >= last:
-            continue
-        entry = (campaign.name, first, last)
-        touched = spans[-1] if spans else None
-        if touched is not None and touched.end is not None and first - touched.end <= step:
-            spans[-1] = _Span(start=touched.start, end=last, campaigns=(*touched.campaigns, entry))
-        else:
-            spans.append(_Span(start=first, end=last, campaigns=(entry,)))
-    if not spans:
-        known = ", ".join(f"{c.name!r} {c.start.isoformat()} to {c.end.isoformat()}" for c in campaigns)
-        raise DatasetError(f"No campaign lies in the asked range {_asked(start, end)}. The source holds {known}.")
-    return spans
-
-
-def _asked(start: datetime | None, end: datetime | None) -> str:
-    return f"{start.isoformat() if start else 'its beginning'} to {end.isoformat() if end else 'its end'}"
-
-
 class _Reader:
     """Deals samples out to the spans and puts the dataset together."""
 
-    def __init__(self, plant: Plant, spans: list[_Span], accumulators: list[Accumulator]) -> None:
+    def __init__(self, plant: Plant, spans: list[Span], accumulators: list[Accumulator], worst: Quality) -> None:
         self.samples = 0
-        self._plant, self._spans, self._accumulators = plant, spans, accumulators
+        self._plant, self._spans, self._accumulators, self._worst = plant, spans, accumulators, worst
         self._column = {name: c for c, name in enumerate(plant.columns)}
+        self._blocks = Blocks(self._column)
         self._ends = np.array([s.end for s in spans if s.end is not None], dtype=np.int64)
-        ranges = [plant.tags[name].range or (-np.inf, np.inf) for name in plant.columns]
-        self._low_C, self._high_C = np.array(ranges).T
-        self._seen_C, self._good_C, self._outside_C = (np.zeros(len(ranges), dtype=np.int64) for _ in range(3))
-        self._newest_C = np.full(len(ranges), np.iinfo(np.int64).min)
 
-    def eat(self, batch: pa.RecordBatch, accept_uncertain: bool) -> None:
-        codes, times, values, good = self._columns(batch, accept_uncertain)
-        self.samples += len(codes)
-        if not len(codes):
+    def eat(self, batch: pa.RecordBatch) -> None:
+        self.samples += batch.num_rows
+        if not batch.num_rows:
             return
-        ours = codes >= 0
-        np.maximum.at(self._newest_C, codes[ours], times[ours])
+        block = self._blocks.of(batch)
         if len(self._spans) == 1:
-            self._accumulators[0].add(codes, times, values, good)
+            self._accumulators[0].take(block, self._worst)
             return
         # A sample after one span's end and up to the next one's is carried into the next.
-        span_N = np.searchsorted(self._ends, times, side="left")
+        span_N = np.searchsorted(self._ends, block.times_N, side="left")
         for s in np.unique(span_N):
             if s < len(self._spans):
-                at = span_N == s
-                self._accumulators[s].add(codes[at], times[at], values[at], good[at])
+                self._accumulators[s].take(part_of(block, span_N == s), self._worst)
 
-    def _columns(self, batch: pa.RecordBatch, accept_uncertain: bool) -> tuple[np.ndarray, ...]:
-        """Column number, time [us], value and goodness of each sample of a batch."""
-        tag = batch.column("tag")
-        if not pa.types.is_dictionary(tag.type):
-            tag = tag.dictionary_encode()
-        codes_D = np.array([self._column.get(name, -1) for name in tag.dictionary.to_pylist()], dtype=np.int64)
-        codes = codes_D[tag.indices.to_numpy(zero_copy_only=False)] if len(codes_D) else np.zeros(0, dtype=np.int64)
-        times = np.array(
-            batch.column("time").cast(pa.int64()).to_numpy(zero_copy_only=False)
-        )  # Arrow's own is read-only
-        values = batch.column("value").to_numpy(zero_copy_only=False).astype(np.float64)
-        worst = Quality.UNCERTAIN if accept_uncertain else Quality.GOOD
-        quality = batch.column("quality").fill_null(int(Quality.BAD)).to_numpy(zero_copy_only=False)
-        inside = (values >= self._low_C[codes]) & (values <= self._high_C[codes])  # NaN is not inside
-        good = (quality <= worst) & np.isfinite(values) & inside
-        ours = codes >= 0
-        count = len(self._seen_C)
-        self._seen_C += np.bincount(codes[ours], minlength=count)
-        self._good_C += np.bincount(codes[ours & good], minlength=count)
-        self._outside_C += np.bincount(
-            codes[ours & (quality <= worst) & np.isfinite(values) & ~inside], minlength=count
-        )
-        return codes, times, np.where(good, values, 0.0), good
+    def _count(self, what: str) -> np.ndarray:
+        """Samples of each tag in all spans, [C]: those `seen`, `good`, or `outside` their range."""
+        return np.asarray(np.sum([a.tags_C[what] for a in self._accumulators], axis=0))
 
     def expected(self) -> int:
         """Samples there will be, by how far each tag has come in the asked range; 0 where that is open."""
         start, end = self._spans[0].start, self._spans[-1].end
         if start is None or end is None or not self.samples:
             return 0
-        share = float(np.clip((self._newest_C.astype(np.float64) - start) / (end - start), 0.0, 1.0).mean())
+        newest_C = np.max([a.tags_C["newest"] for a in self._accumulators], axis=0)
+        share = float(np.clip((newest_C.astype(np.float64) - start) / (end - start), 0.0, 1.0).mean())
         return max(self.samples, round(self.samples / share)) if share > 0 else 0
 
     def dataset(self, report: ReadReport) -> Dataset:
@@ -184,10 +111,10 @@ class _Reader:
         empty: list[str] = []
         for span, accumulator in zip(self._spans, self._accumulators, strict=True):
             gaps_C = accumulator.bridged(intervals_CB)
-            for name, cells in _stretches(span, accumulator.finish(gaps_C), step):
+            for name, cells in span.stretches(accumulator.finish(gaps_C), step):
                 rows = self._worth(cells)
                 if rows.start < rows.stop:
-                    parts.append((name, cells.first_row + rows.start, _cut(cells, rows)))
+                    parts.append((name, cells.first_row + rows.start, cells.cut(rows.start, rows.stop)))
                 else:
                     empty.append(name)
         values = np.concatenate([c.values for _, _, c in parts]) if parts else np.empty((0, len(self._column)))
@@ -216,7 +143,7 @@ class _Reader:
         return slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
 
     def _refuse_without_samples(self, report: ReadReport) -> None:
-        if self._seen_C.any():
+        if self._count("seen").any():
             return
         start, end = self._spans[0].start, self._spans[-1].end
         held = (
@@ -224,7 +151,7 @@ class _Reader:
             if report.first and report.last
             else "The source holds no sample of these tags."
         )
-        asked = _asked(None if start is None else moment(start), None if end is None else moment(end))
+        asked = range_text(None if start is None else moment(start), None if end is None else moment(end))
         raise DatasetError(
             f"Plant {self._plant.name!r}: no sample lies in the asked range, {asked}. {held} "
             "Ask for a range that overlaps it, or check the time zone and the tag names in the plant file."
@@ -232,22 +159,21 @@ class _Reader:
 
     def _refuse_never_good(self, values: np.ndarray, report: ReadReport) -> None:
         dead = np.isnan(values).all(axis=0) if len(values) else np.ones(len(self._column), dtype=bool)
+        seen_C, good_C, outside_C = (self._count(what) for what in ("seen", "good", "outside"))
         for name, c in self._column.items():
             tag = self._plant.tags[name]
             if not dead[c] or tag.role not in (Role.MV, Role.CV):
                 continue
-            if not self._seen_C[c]:
+            if not seen_C[c]:
                 fault = "has no sample in the asked range"
-            elif self._outside_C[c] == self._seen_C[c]:
+            elif outside_C[c] == seen_C[c]:
                 low, high = tag.range or (-np.inf, np.inf)
-                fault = f"has {self._seen_C[c]:,} samples, all outside its range [{low:g}, {high:g}] {tag.unit}"
-            elif not self._good_C[c]:
+                fault = f"has {seen_C[c]:,} samples, all outside its range [{low:g}, {high:g}] {tag.unit}"
+            elif not good_C[c]:
                 words = ", ".join(f"{word!r}" for word in list(report.words)[:5])
-                fault = f"has {self._seen_C[c]:,} samples, none of them good" + (
-                    f" (words read: {words})" if words else ""
-                )
+                fault = f"has {seen_C[c]:,} samples, none of them good" + (f" (words read: {words})" if words else "")
             else:
-                fault = f"has {self._good_C[c]:,} good samples, all too far apart to draw a line between them"
+                fault = f"has {good_C[c]:,} good samples, all too far apart to draw a line between them"
             raise DatasetError(
                 f"{tag.role} {name!r} {fault}. A model needs every MV and CV: correct the tag's name, unit, range or "
                 "max_gap in the plant file, or take it out."
@@ -256,14 +182,14 @@ class _Reader:
     def _manifest(
         self, report: ReadReport, intervals_CB: np.ndarray, gaps_C: np.ndarray, empty: list[str]
     ) -> dict[str, Any]:
-        no_bound = np.iinfo(np.int64).max
+        seen_C, good_C, outside_C = (self._count(what) for what in ("seen", "good", "outside"))
         sampling = {
             name: {
-                "samples": int(self._seen_C[c]),
-                "not_good": int(self._seen_C[c] - self._good_C[c]),
-                "out_of_range": int(self._outside_C[c]),
+                "samples": int(seen_C[c]),
+                "not_good": int(seen_C[c] - good_C[c]),
+                "out_of_range": int(outside_C[c]),
                 "median_interval_s": quantile(intervals_CB[c], 0.5) / 1e6,
-                "max_gap_s": None if gaps_C[c] == no_bound else int(gaps_C[c]) / 1e6,
+                "max_gap_s": None if gaps_C[c] == NO_BOUND else int(gaps_C[c]) / 1e6,
             }
             for name, c in self._column.items()
         }
@@ -282,21 +208,3 @@ class _Reader:
             "procmodel": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-
-
-def _cut(cells: Cells, rows: slice) -> Cells:
-    return Cells(
-        values=cells.values[rows], good_fraction=cells.good_fraction[rows], first_row=cells.first_row + rows.start
-    )
-
-
-def _stretches(span: _Span, cells: Cells, step: int) -> list[tuple[str, Cells]]:
-    """The campaigns of a span, row by row; a row across a border belongs to the earlier one."""
-    if not span.campaigns:
-        return [(WHOLE, cells)]
-    found, row = [], cells.first_row
-    for name, first, last in span.campaigns:
-        begin, stop = max(row, first // step), -(-last // step)
-        found.append((name, _cut(cells, slice(begin - cells.first_row, stop - cells.first_row))))
-        row = stop
-    return found

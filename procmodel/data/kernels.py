@@ -122,8 +122,9 @@ def inlined(function: _Function) -> _Function:
 
 @inlined
 def _bin_of(interval: int) -> int:
-    """Bin of an interval [us, > 0]: octave, then linear within it, which is how its bits stand as a float (IEEE 754)."""
-    return min((np.float64(interval).view(np.int64) >> _SHIFT) - _BIAS, BINS - 1)
+    """Bin of an interval [us, > 0]: octave, then linear within it, as its bits stand in a float (IEEE 754)."""
+    bits: Any = np.float64(interval).view(np.int64)
+    return int(min((bits >> _SHIFT) - _BIAS, BINS - 1))
 
 
 @inlined

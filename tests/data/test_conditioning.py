@@ -248,7 +248,8 @@ def test_a_stray_time_stamp_is_named_before_memory_runs_out() -> None:
 def test_quantiles_of_intervals_are_right_within_a_bin() -> None:
     intervals = np.zeros(64 * 32, dtype=np.int64)
     for seconds, count in ((1, 900), (30, 99), (3600, 1)):
-        intervals[int(32 * np.log2(seconds * SECOND))] += count
+        octave = int(np.log2(seconds * SECOND))
+        intervals[32 * octave + int(32 * (seconds * SECOND / 2**octave - 1))] += count
     assert quantile(intervals, 0.5) == pytest.approx(1 * SECOND, rel=0.03)
     assert quantile(intervals, 0.99) == pytest.approx(30 * SECOND, rel=0.03)
     assert quantile(intervals, 1.0) == pytest.approx(3600 * SECOND, rel=0.03)
