@@ -4,7 +4,7 @@ A mediocre controller (PI loops, now and then by hand) is logged for 20,000 step
 and nothing else; then the advice runs one episode of pcgym's task. Beside it, in the same environment: the optimum
 over the whole episode on the true equations, pcgym's own oracle, the best constant input, and the logged controller.
 
-pcgym 0.1.8 needs an older numpy, so it runs behind a pipe in an environment of its own (`pcgym/worker.py`), which is
+pcgym 0.1.8 needs an older numpy, so it runs behind a pipe in an environment of its own (`peer_plants/pcgym_worker.py`), which is
 made below `runs/` at the first run.
 """
 
@@ -31,7 +31,7 @@ from procmodel.plant import Plant, load_plant
 from procmodel.runtime.loop import Advisor
 from procmodel.training.train import train
 
-FILES = Path(__file__).with_name("pcgym")
+FILES = Path(__file__).with_name("peer_plants")
 HOME = Path("runs/pcgym")
 START = datetime(2026, 1, 5, tzinfo=UTC)
 SEED = 0
@@ -49,7 +49,7 @@ class Loop:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """How one of pcgym's tasks is run while it is logged; its plant file is `pcgym/NAME.yaml`.
+    """How one of pcgym's tasks is run while it is logged; its plant file is `peer_plants/NAME.yaml`.
 
     Attributes:
         asked: Span of the setpoints, by state.
@@ -74,7 +74,7 @@ class Environment:
     """pcgym in its own process."""
 
     def __init__(self) -> None:
-        words = [str(_interpreter()), "-W", "ignore", str(FILES / "worker.py")]
+        words = [str(_interpreter()), "-W", "ignore", str(FILES / "pcgym_worker.py")]
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> Environment:
