@@ -53,17 +53,18 @@ class CsvHistorian(TableHistorian):
         super().__init__(tables, tags, options, history.timezone)
 
     @classmethod
-    def sniff(cls, files: Sequence[Path]) -> Shape:
+    def sniff(cls, files: Sequence[Path], known: Mapping[str, Any]) -> Shape:
         """The shape that these files share.
 
         Raises:
             HistorianError: they cannot be read, or are not of one shape.
         """
-        heads = {}
+        given, heads = checked_options(CsvOptions, dict(known)), {}
         for file in files:
             data = read_bytes(file, PEEK)
-            text = decoded(data, encoding_of(data, None), str(file), whole=len(data) < PEEK)
-            heads[file] = (encoding_of(data, None), *_start_of(text))
+            encoding = encoding_of(data, given.encoding)
+            text = decoded(data, encoding, str(file), whole=len(data) < PEEK)
+            heads[file] = (encoding, *_start_of(text, given.delimiter))
         _, delimiter, header = heads[files[0]]
         for file, (_, _, other) in heads.items():
             if other != header:
@@ -77,22 +78,22 @@ class CsvHistorian(TableHistorian):
             files,
             CsvOptions,
             lambda file, options: CsvTable(file=file, options=options),
-            {} if header == ["names"] else {"header": header},
+            {**({} if header == ["names"] else {"header": header}), **known},
             delimiter=delimiter,
             found=found,
         )
 
 
-def _start_of(text: str) -> tuple[str, list[HeaderRow]]:
+def _start_of(text: str, given: str | None) -> tuple[str, list[HeaderRow]]:
     """Delimiter, and what each row above the samples holds."""
     if has_sections(text):
         data = next((each.text for each in sections(text) if each.name == "data"), "")
-        return delimiter_of(data.splitlines()[:_LOOK]), ["names"]
+        return given or delimiter_of(data.splitlines()[:_LOOK]), ["names"]
     lines = [line for line in text.splitlines()[: 4 * _LOOK] if line.strip()][:_LOOK]
     if lines and lines[0].lower().startswith("sep=") and len(lines[0].strip()) == 5:
         delimiter, lines = lines[0].strip()[4:], lines[1:]
     else:
-        delimiter = delimiter_of(lines)
+        delimiter = given or delimiter_of(lines)
     try:
         rows = [row for row in csv.reader(lines, delimiter=delimiter) if any(cell.strip() for cell in row)]
     except csv.Error:

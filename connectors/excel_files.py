@@ -59,13 +59,14 @@ class ExcelHistorian(TableHistorian):
         super().__init__(tables, tags, options, history.timezone)
 
     @classmethod
-    def sniff(cls, files: Sequence[Path]) -> Shape:
+    def sniff(cls, files: Sequence[Path], known: Mapping[str, Any]) -> Shape:
         """The shape that these workbooks share.
 
         Raises:
             HistorianError: they cannot be read, or are not of one shape.
         """
-        headers = [list(header_of(ExcelTable(file=f, options=ExcelOptions()).start(), days=True)) for f in files]
+        given = checked_options(ExcelOptions, dict(known))
+        headers = [list(header_of(ExcelTable(file=f, options=given).start(), days=True)) for f in files]
         for file, header in zip(files, headers, strict=True):
             if header != headers[0]:
                 raise HistorianError(
@@ -76,7 +77,7 @@ class ExcelHistorian(TableHistorian):
             files,
             ExcelOptions,
             lambda file, options: ExcelTable(file=file, options=options),
-            {} if headers[0] == ["names"] else {"header": headers[0]},
+            {**({} if headers[0] == ["names"] else {"header": headers[0]}), **known},
             found=[f"Rows above the samples: {headers[0]}"],
             days=True,
         )

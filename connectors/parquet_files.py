@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -40,13 +41,13 @@ class ParquetHistorian(TableHistorian):
         super().__init__(tables, tags, options, history.timezone)
 
     @classmethod
-    def sniff(cls, files: Sequence[Path]) -> Shape:
+    def sniff(cls, files: Sequence[Path], known: Mapping[str, Any]) -> Shape:
         """The shape that these files share.
 
         Raises:
             HistorianError: they cannot be read, or are not of one shape.
         """
-        return sniffed("parquet", files, TableOptions, lambda file, _: ParquetTable(file=file), {})
+        return sniffed("parquet", files, TableOptions, lambda file, _: ParquetTable(file=file), known)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from connectors.cells import OPC_DA_CODES, QUALITY_WORDS
 from connectors.stamp_formats import STAMP
 from connectors.stamps import stripped
 from procmodel.data.exports import Question
+from procmodel.data.samples import Quality
 
 _LOOK = 20_000  # cells that tell what a column holds; what they are written like is told by all
 _CLOCK = r"^\d{1,2}:\d{2}(:\d{2})?([.,]\d+)?(\s*[AaPp][Mm])?$"
@@ -77,12 +78,12 @@ class Column:
 
     @cached_property
     def is_quality(self) -> bool:
-        """Whether every cell is a word or code of quality, 192 among the codes."""
+        """Whether every cell is a word or code of quality, and one says good: a failed tag may be Bad throughout."""
         if not len(self.cells) or not (self.is_text or self.cells.dtype.is_integer()):
             return False
         seen = {str(cell).casefold() for cell in self._few.unique().to_list()}
         if seen <= QUALITY_WORDS.keys():
-            return True
+            return any(QUALITY_WORDS[cell] is Quality.GOOD for cell in seen)
         return seen <= {str(code) for code in OPC_DA_CODES} and "192" in seen
 
     @property
