@@ -65,6 +65,7 @@ BOUNDS: Mapping[str, Mapping[str, tuple[Sense, float]]] = {
         "worst_cost_over_oracle": ("<=", 1.05),
         "beats_linear_mpc_share": (">=", 1.0),
         "hold_share": ("<=", 0.01),
+        "worst_rank_1_above_oracle": ("<=", 0.01),
     },
     "peers": {
         "pcgym_cstr_return": (">=", -60.0),

@@ -156,7 +156,7 @@ def disturbances(rows: int, seed: int) -> Disturbances:
             draw=lambda rng: float(rng.uniform(-change, change)),
             rng=stream(seed, "column", name, "changes"),
         )
-        return slow + lagged(changes, step=SAMPLE_TIME, time_constant=600.0)
+        return np.asarray(slow + lagged(changes, step=SAMPLE_TIME, time_constant=600.0))
 
     feed, light = drawn("feed", 2.0, 0.008, 0.02), drawn("light", 3.0, 0.004, 0.01)
     return Disturbances(d=(FEED + feed)[:, None], w=(FEED_LIGHT + light)[:, None])
