@@ -20,6 +20,7 @@ _CELL = {
     Summary.INTERPOLATED: kernels.START,
     Summary.PREVIOUS: kernels.START,
     Summary.LAST: kernels.LAST,
+    Summary.SAMPLE_MEAN: kernels.SAMPLES,
     Summary.MINIMUM: kernels.LEAST,
     Summary.MAXIMUM: kernels.MOST,
 }

@@ -131,8 +131,8 @@ class Tag(Frozen):
         max_gap: Longest time between two good samples that is still bridged, for example "10 min".
         kind: measurement, angle (goes round), totalizer (a counter of `source_unit`, of which the tag is the rate) or
             laboratory (rare samples that hold, each with its age).
-        summary: What a cell of the grid tells: time_average, bridged_average, interpolated, previous, last, minimum or
-            maximum. Absent: the plant's, which is time_average unless it says otherwise.
+        summary: What a cell of the grid tells: time_average, bridged_average, interpolated, previous, last,
+            sample_mean, minimum or maximum. Absent: the plant's, which is time_average unless it says otherwise.
         rollover: Totalizer only: where the counter starts again from zero [source_unit].
     """
 
@@ -168,8 +168,10 @@ class Tag(Frozen):
             raise MisfitError("kind", text)
         if self.kind is Kind.LABORATORY and self.step is False:
             raise MisfitError("step", "a laboratory value holds until the next one. Remove step, or the kind.")
-        if self.kind is Kind.ANGLE and self.summary in (Summary.MINIMUM, Summary.MAXIMUM):
+        if self.kind is Kind.ANGLE and self.summary in (Summary.MINIMUM, Summary.MAXIMUM, Summary.SAMPLE_MEAN):
             raise MisfitError("summary", f"an angle goes round and has no {self.summary}. Choose another summary.")
+        if self.kind is Kind.TOTALIZER and self.summary is Summary.SAMPLE_MEAN:
+            raise MisfitError("summary", "a totalizer's rate lies between its samples. Choose another summary.")
         return self
 
     @model_validator(mode="after")

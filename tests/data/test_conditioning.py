@@ -14,6 +14,7 @@ from procmodel.data.conditioning import Accumulator, Cells
 from procmodel.data.intervals import quantile
 from procmodel.data.rules import Rule
 from procmodel.errors import DatasetError, HistorianError
+from procmodel.plant import Summary
 
 SECOND = 1_000_000
 Sample = tuple[float, float, bool]  # time [s], value, good
@@ -55,6 +56,17 @@ def test_the_good_fraction_is_the_time_from_good_samples() -> None:
     # 2 s missing at first; bad from 42 to 48 and from 77 to 83; nothing after 90.
     expected = [0.6, *[1.0] * 7, 0.4, 0.4, *[1.0] * 5, 0.4, 0.4, 1.0, 0.0, 0.0]
     np.testing.assert_allclose(cells.good_fraction[:, 0], expected, atol=1e-7)
+
+
+def test_a_mean_of_samples_counts_each_sample_in_its_own_cell_and_draws_the_line_where_there_is_none() -> None:
+    samples = [(0, 1, True), (2, 3, True), (4, 5, True), (6, 9, True), (21, 24, True), (24, 30, False), (26, 7, True),
+               (29, 8, True)]  # fmt: skip
+    cells = averaged(
+        samples, step_s=5, rule=Rule(step=False, max_gap=1e6, summary=Summary.SAMPLE_MEAN), start=0, end=30
+    )
+    # From 6 s to 21 s the line rises by 1 a second; the bad sample counts nowhere.
+    np.testing.assert_allclose(cells.values[:, 0], [(1 + 3 + 5) / 3, 9, 15.5, 20.5, 24, (7 + 8) / 2])
+    np.testing.assert_allclose(cells.good_fraction[:, 0], [1, 1, 1, 1, 0.8, 0.6], atol=1e-7)
 
 
 @st.composite
