@@ -41,7 +41,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 
 @app.command()
 def demo(
-    plant: Annotated[str, typer.Option(help="evaporator or quadruple-tank.")] = "evaporator",
+    plant: Annotated[str, typer.Option(help="Its name; a wrong one lists all.")] = "evaporator",
     out: Out = None,
     as_json: Json = False,
     quick: Annotated[bool, typer.Option(help="A shorter record and fewer trials; claims nothing.")] = False,

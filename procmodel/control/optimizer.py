@@ -117,14 +117,7 @@ class Optimizer:
         now = self._now(rows_RC, newest_C, future_dv_HV, watch)
         if not (np.isfinite(now.bias_NY).all() and bool(now.latent_D.isfinite().all())):
             return self._report.hold("the model's encoding of the history is not finite", watch, start_U=start_U)
-        problem = Problem(
-            forecaster=self.forecaster,
-            cost=self.cost,
-            limits=self.limits.without(dropped),
-            now=now,
-            bounds=self.horizon.bounds(now.start_U, frozen_U),
-            setpoint_Y=setpoint_Y,
-        )
+        problem = self._problem(now, setpoint_Y, frozen_U, dropped)
         with watch.stage("first rollout"):
             unmoved, kept, shifted = self._starts(problem, previous)
         if not unmoved.forecast.finite_K[0]:
@@ -145,6 +138,37 @@ class Optimizer:
             unmoved=unmoved,
             sensitivity=outcome.sensitivity,
             iterations=outcome.iterations,
+        )
+
+    def problem(
+        self,
+        rows_RC: np.ndarray,
+        *,
+        setpoints: Mapping[str, float] | None = None,
+        future_dv_HV: np.ndarray | None = None,
+        out_of_service: Collection[str] = (),
+    ) -> Problem:
+        """What `plan` solves, for other solvers to solve too (`oracle.py`); arguments and errors as there.
+
+        Raises:
+            DatasetError: an MV or a DV has no good sample, so that there is nothing to solve.
+        """
+        rows_RC = self._history(rows_RC)
+        setpoint_Y, frozen_U, dropped = self._in_service(setpoints, out_of_service)
+        newest_C = filled(rows_RC)[-1]
+        if missing := self._missing(newest_C, future_dv_HV):
+            raise DatasetError(f"history: {missing}. Hand over rows in which each MV and DV was measured once.")
+        now = self._now(rows_RC, newest_C, future_dv_HV, Watch(clock=self._clock))
+        return self._problem(now, setpoint_Y, frozen_U, dropped)
+
+    def _problem(self, now: Now, setpoint_Y: np.ndarray, frozen_U: np.ndarray, dropped: frozenset[str]) -> Problem:
+        return Problem(
+            forecaster=self.forecaster,
+            cost=self.cost,
+            limits=self.limits.without(dropped),
+            now=now,
+            bounds=self.horizon.bounds(now.start_U, frozen_U),
+            setpoint_Y=setpoint_Y,
         )
 
     def _backoff(self, backoff_HY: np.ndarray | None) -> np.ndarray:

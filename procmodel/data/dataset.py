@@ -43,6 +43,8 @@ class Dataset:
         step: Grid step [s].
         stretches: Campaigns in order of time; they never overlap. One, called "record", where the source names none.
         manifest: Plant fingerprint, sources with hashes, read report.
+        aged: Tags whose age is told: laboratory values, which hold until the next one.
+        ages: [T, A] float32, of those tags, how old the value is at the end of the row [s]; NaN in a gap.
     """
 
     columns: tuple[str, ...]
@@ -52,6 +54,8 @@ class Dataset:
     step: float
     stretches: tuple[Stretch, ...]
     manifest: dict[str, Any] = field(default_factory=dict)
+    aged: tuple[str, ...] = ()
+    ages: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
 
     @property
     def rows(self) -> int:
