@@ -3,10 +3,10 @@
 Three ways to spend the same number of batches on the same model, one after the other in each repeat:
 
 - `training`: what `procmodel train` does: Lightning, batches cut by index, curves, validation, a checkpoint per epoch.
-- `one preloaded batch`: the bare arithmetic: objective, gradient, clipping, optimizer, on a batch that is there already.
+- `one preloaded batch`: the bare arithmetic: objective, gradient, clipping, optimizer, on a batch that is there.
 - `per-window loader`: the same training, but each window is an item of a dataset that a DataLoader collates.
 
-And the two ways to make batches alone, without a model: there the loader's cost is seen whole, whatever the model costs.
+And the two ways to make batches alone, without a model: there a loader's cost is seen whole.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ SETTINGS = Settings(
     rows=31, rollout=30, horizon=60, feedback=False, latent=16, hidden=64, epochs=1, batches=100, batch=128,
     learning_rate=2e-3, weights=Weights(), seed=SEED,
 )  # fmt: skip
-"""The defaults of the plant file, one epoch of them; the free run of 30 rows that `rollout: auto` takes where moves are no
-feedback. `ONE_ROW` is what it takes where they are: the cheapest model, so the dearest feed."""
+"""The defaults of the plant file, one epoch of them; the free run of 30 rows that `rollout: auto` takes where moves are
+no feedback. `ONE_ROW` is what it takes where they are: the cheapest model, so the dearest feed."""
 ONE_ROW = replace(SETTINGS, rollout=1, weights=Weights(shrink=10.0))
 
 
