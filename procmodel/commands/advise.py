@@ -59,6 +59,7 @@ def advisor_of(plant: Plant, artifact: Artifact, optimizer: Optimizer, *, mode: 
         model=artifact.model,
         scaler=artifact.scaler,
         surprise_limit=artifact.calibration.surprise_limit,
+        error_covariance_YY=artifact.calibration.error_covariance_YY,
         name=artifact.fingerprint[:8],
         mode=mode,
     )

@@ -62,6 +62,7 @@ class Advisor:
 
     Attributes:
         surprise_limit: From the model's calibration; None where it has none, which the advice then notes.
+        error_covariance_YY: From the model's calibration; the limit holds for a surprise that it weighs.
         name: Of the model, shown with the advice.
         deadline: Time that planning may take [s]; None: no bound.
     """
@@ -71,6 +72,7 @@ class Advisor:
     model: WorldModel
     scaler: Scaler
     surprise_limit: float | None = None
+    error_covariance_YY: np.ndarray | None = None
     name: str = ""
     mode: Mode = Mode.ADVISE
     deadline: float | None = None
@@ -97,7 +99,7 @@ class Advisor:
             measured=newest_row(self.plant, rows_RC) if measured is None else measured,
             newest=newest,
             now=now,
-            surprise=surprise(self.model, self.scaler, Columns.of(self.plant), rows_RC),
+            surprise=surprise(self.model, self.scaler, Columns.of(self.plant), rows_RC, self.error_covariance_YY),
             surprise_limit=self.surprise_limit,
             mode=self.mode,
             model=self.name,

@@ -34,11 +34,14 @@ class Calibration:
         backoff_HY: Quantile of the corrected forecast's error k rows ahead, per CV, never falling [unit].
         surprise_limit: Quantile of the surprise on normal data.
         confidence: Of the backoff [-].
+        error_covariance_YY: Of the errors one row ahead on normal data, by which surprise is measured [scaled]; None:
+            each CV by its own spread, as in artifacts of 0.1.
     """
 
     backoff_HY: np.ndarray
     surprise_limit: float
     confidence: float
+    error_covariance_YY: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +83,7 @@ def save_artifact(artifact: Artifact, folder: Path | str) -> Path:
             "backoff": artifact.calibration.backoff_HY.tolist(),
             "surprise_limit": artifact.calibration.surprise_limit,
             "confidence": artifact.calibration.confidence,
+            "error_covariance": _listed(artifact.calibration.error_covariance_YY),
         },
         "heads": [head.to_dict() for head in artifact.heads],
         "notes": artifact.notes,
@@ -113,6 +117,7 @@ def load_artifact(folder: Path | str, plant: Plant) -> Artifact:
                 backoff_HY=np.array(calibration["backoff"]),
                 surprise_limit=calibration["surprise_limit"],
                 confidence=calibration["confidence"],
+                error_covariance_YY=_array(calibration.get("error_covariance")),
             ),
             heads=tuple(ConstraintHead.from_dict(head) for head in facts["heads"]),
             notes=facts["notes"],
@@ -125,6 +130,14 @@ def _member(config: ModelConfig, content: bytes) -> LatentModel:
     model = LatentModel(config)
     model.load_state_dict(load_tensors(content))
     return model.to(torch.float64).eval().requires_grad_(False)
+
+
+def _listed(values: np.ndarray | None) -> list[Any] | None:
+    return None if values is None else values.tolist()
+
+
+def _array(values: list[Any] | None) -> np.ndarray | None:
+    return None if values is None else np.array(values)
 
 
 def _weights(member: int) -> str:

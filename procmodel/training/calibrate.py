@@ -22,7 +22,7 @@ from procmodel.plant import Constraint
 from procmodel.training.artifact import Calibration
 from procmodel.world_model.latent_model import LatentModel, forward_fill
 from procmodel.world_model.protocol import rollout
-from procmodel.world_model.surprise import surprises
+from procmodel.world_model.surprise import error_covariance, errors_ahead, surprises
 
 _MOST_WINDOWS = 4000
 _AT_ONCE = 2048
@@ -39,13 +39,16 @@ def calibrate(
     Over recorded moves these errors hold the unmeasured disturbances too, so the allowance is on the safe side.
     """
     columns = model.config.columns
-    misses, normal = [], []
+    misses, errors, judged = [], [], []
     for stretch in held:
         rows = values_TC[stretch.start : stretch.stop]
         if len(rows) <= model.rows + horizon:
             continue
         misses.append(_corrected_misses(model, scaler, rows, horizon))
-        normal.append(surprises(model, scaler, columns, rows))
+        errors.append(errors_ahead(model, scaler, columns, rows))
+        judged.append(rows)
+    covariance = error_covariance(np.concatenate(errors)) if errors else np.eye(len(columns.cv))
+    normal = [surprises(model, scaler, columns, rows, covariance) for rows in judged]
     known = np.concatenate(normal) if normal else np.empty(0)
     known = known[np.isfinite(known)]
     if not len(known):
@@ -61,6 +64,7 @@ def calibrate(
         backoff_HY=np.maximum.accumulate(quantile, axis=0),
         surprise_limit=float(1.5 * np.quantile(smooth, _NORMAL)),
         confidence=confidence,
+        error_covariance_YY=covariance,
     )
 
 
