@@ -50,6 +50,7 @@ class SoftLimit:
         is_head: Which of the two.
         scale: Violation that counts as one [unit].
         backoff_N: Distance kept for doubt [unit].
+        funnel_N: By how much the limit still stands open [unit]; 0 where it has no funnel.
     """
 
     tag: str
@@ -61,6 +62,7 @@ class SoftLimit:
     is_head: bool
     scale: float
     backoff_N: np.ndarray
+    funnel_N: np.ndarray | float = 0.0
 
     @property
     def sign(self) -> float:
@@ -142,7 +144,7 @@ class SoftLimits:
         excess_KNR = np.empty((*forecast.y_KNY.shape[:2], len(self.limits)))
         for r, limit in enumerate(self.limits):
             values = (forecast.margins_KNG if limit.is_head else forecast.y_KNY)[:, :, limit.column]
-            excess_KNR[:, :, r] = (limit.sign * (values - limit.at) + limit.backoff_N) / limit.scale
+            excess_KNR[:, :, r] = (limit.sign * (values - limit.at) + limit.backoff_N - limit.funnel_N) / limit.scale
         return excess_KNR
 
     def gradient(self, sensitivity: Sensitivity) -> np.ndarray:
