@@ -10,6 +10,7 @@ modules themselves, not from the matrices that the optimizer works with, so that
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import casadi as ca
@@ -63,6 +64,18 @@ def margin_function(heads: Sequence[ConstraintHead], latent: int) -> Any:
 def rollout_function(model: WorldModel, steps: int) -> Any:
     """`(z0 [D], u [U, N], d [V, N]) -> latents after each row [D, N]`; raises as `step_function` does."""
     return step_function(model).mapaccum("rollout", steps)
+
+
+def write_onnx(model: WorldModel, path: Path) -> None:
+    """One row of the model as an ONNX graph in float64: inputs z [1, D], u [1, U], d [1, V], output [1, D].
+
+    Raises:
+        ArtifactError: The model is of no architecture that can be written down, or `path` cannot be written.
+    """
+    function = step_function(model)
+    if not path.parent.is_dir():
+        raise ArtifactError(f"export: there is no folder {path.parent}. Make it, or name another path.")
+    ca.GraphBuilder(function).export_onnx(str(path))
 
 
 def _known(model: WorldModel) -> LatentModel | GruModel:

@@ -18,6 +18,9 @@ from torch import Tensor, nn
 from procmodel.world_model.latent_model import LatentModel
 from procmodel.world_model.recurrent import GruModel
 
+# So many plans are rolled out one by one.
+FEW = 4
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tape:
@@ -108,16 +111,20 @@ class DenseCell:
         x[0, :, top:end] = latent_D
         sizes = [self._first.shape[1], *(weight.shape[1] for weight, _ in self._hidden)]
         layers = [np.empty((steps, plans, size)) for size in sizes[:-1]] + [x[:steps, :, :top]]
-        for n in range(steps):
-            below = np.matmul(x[n, :, top:], self._first, out=layers[0][n])
-            below += pre[n]
-            np.tanh(below, out=below)
-            for (weight, bias), layer in zip(self._hidden, layers[1:], strict=True):
-                below = np.matmul(below, weight, out=layer[n])
-                below += bias
+        # BLAS has a kernel for one row and one for many; for two to four the former is the faster one.
+        groups = range(plans) if plans <= FEW else (slice(None),)
+        for at in groups:
+            for n in range(steps):
+                here = x[n, at]
+                below = np.matmul(here[..., top:], self._first, out=layers[0][n, at])
+                below += pre[n]
                 np.tanh(below, out=below)
-            np.matmul(x[n], self._out, out=x[n + 1, :, top:end])
-            x[n + 1, :, top:end] += post[n]
+                for (weight, bias), layer in zip(self._hidden, layers[1:], strict=True):
+                    below = np.matmul(below, weight, out=layer[n, at])
+                    below += bias
+                    np.tanh(below, out=below)
+                after = np.matmul(here, self._out, out=x[n + 1, at, top:end])
+                after += post[n]
         latents_KND = np.ascontiguousarray(x[1:, :, top:end].transpose(1, 0, 2))
         return Tape(latents_KND=latents_KND, layers=tuple(layers))
 

@@ -9,8 +9,8 @@ A plan ends as one of
     previous plan, shifted and verified  no program was solved, but the last plan still holds under a new forecast
     hold                                 anything else, with the reason
 
-Every number shown was forecast from the moves shown, in one rollout. Nothing is remembered from call to call: the only
-warm start is the `previous` plan that the caller hands over, and only a usable one is taken.
+Every number shown was forecast from the moves shown, in one rollout. No decision is remembered from call to call: the
+only warm start is the `previous` plan that the caller hands over, and only a usable one is taken.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from procmodel.control.bias import BiasFilter, correction, encode_history, filled, past_errors
+from procmodel.control.bias import BiasFilter, correction, filled
 from procmodel.control.horizon import Horizon
 from procmodel.control.limits import SoftLimits
 from procmodel.control.objective import StageCost
 from procmodel.control.orders import TickOrders, orders_of
+from procmodel.control.past import PastForecasts
 from procmodel.control.plan import Plan, Status
 from procmodel.control.problem import Problem, Trial
 from procmodel.control.qp import QuadraticSolver
@@ -79,6 +80,14 @@ class Optimizer:
             model=model, scaler=scaler, columns=self._columns, heads=heads, horizon=self.horizon
         )
         self._interval = self.horizon.interval * plant.sample_time
+        self._past = PastForecasts(
+            model=model,
+            scaler=scaler,
+            columns=self._columns,
+            steps=self.horizon.steps,
+            memory=self._bias.memory,
+            most=self.horizon.interval,
+        )
         self._solver = QuadraticSolver()
         self._report = Reporter(plant=plant, forecaster=self.forecaster, cost=self.cost)
 
@@ -223,16 +232,15 @@ class Optimizer:
     def _now(self, rows_RC: np.ndarray, newest_C: np.ndarray, future_dv_HV: np.ndarray | None, watch: Watch) -> Now:
         steps = self.horizon.steps
         with watch.stage("encode"):
-            history = encode_history(self._model, self._scaler, rows_RC)
+            past = self._past.at(rows_RC)
         with watch.stage("bias"):
-            errors = past_errors(self._model, self._scaler, self._columns, history, steps, self._bias.memory)
-            bias_NY = correction(errors, self._bias)
+            bias_NY = correction(past.errors_NmY, self._bias)
         dv_NV = newest_C[list(self._columns.dv)][None]
         if future_dv_HV is not None:
             dv_NV = np.concatenate([dv_NV, np.asarray(future_dv_HV, dtype=float)])
         dv_NV = filled(dv_NV)[np.minimum(np.arange(1, steps + 1), len(dv_NV) - 1)]
         return Now(
-            latent_D=history.latents_WD[-1],
+            latent_D=past.latent_D,
             start_U=newest_C[list(self._columns.mv)],
             dv_NV=dv_NV,
             bias_NY=bias_NY,
@@ -246,6 +254,9 @@ class Optimizer:
             rows.append(self.horizon.shifted(previous.moves))
         changes_KMU = np.array([problem.as_changes(rows_NU) for rows_NU in (still_NU, *rows)])
         inside_KNU = [self.horizon.rows(problem.bounds, c_MU * self.cost.span_U) for c_MU in changes_KMU[1:]]
+        if np.array_equal(inside_KNU[0], still_NU):  # as a rule: one rollout less
+            trial = problem.evaluate(changes_KMU[1:], np.array(inside_KNU))
+            return trial.only(0), trial.only(0), trial.only(1) if len(rows) > 1 else None
         trial = problem.evaluate(changes_KMU, np.array([still_NU, *inside_KNU]))
         return trial.only(0), trial.only(1), trial.only(2) if len(rows) > 1 else None
 

@@ -60,6 +60,7 @@ class Oracle:
         solver: "ipopt" or "fatrop".
         shooting: "single" has the changes and slacks for unknowns, "multiple" every latent too (IPOPT only).
         options: On top of `QUIET`.
+        step: Of the model, where not `step_function` is to write it.
 
     Raises:
         ArtifactError: The model or a head is of no architecture that can be written down.
@@ -72,8 +73,9 @@ class Oracle:
         solver: Literal["ipopt", "fatrop"] = "ipopt",
         shooting: Shooting = "single",
         options: dict[str, Any] | None = None,
+        step: Any | None = None,
     ) -> None:
-        self._program = _Program(like, shooting)
+        self._program = _Program(like, shooting, step or step_function(like.forecaster.model))
         given = {**QUIET[solver], **(options or {})}
         self._solver = ca.nlpsol("oracle", solver, self._program.nlp, given)
 
@@ -97,7 +99,7 @@ class Oracle:
 class _Program:
     """Unknowns [changes, slacks, latents], cost and rows in MX, with the tick's numbers as parameters."""
 
-    def __init__(self, like: Problem, shooting: Shooting) -> None:
+    def __init__(self, like: Problem, shooting: Shooting, step: Any) -> None:
         fc, hz = like.forecaster, like.forecaster.horizon
         columns, model = fc.columns, fc.model
         self.steps, self.mvs, self.cvs, self.dvs = hz.steps, len(columns.mv), len(columns.cv), len(columns.dv)
@@ -112,7 +114,7 @@ class _Program:
         parts = [ca.DM(hz.share_NMU[:, :, i]) @ change_MU[:, i] + start[i] for i in range(self.mvs)]
         u = ca.horzcat(*parts).T
         latents, gaps, between = self._latents(
-            model, z0, self._scaled(fc, u, columns.mv), self._scaled(fc, d, columns.dv)
+            step, z0, self._scaled(fc, u, columns.mv), self._scaled(fc, d, columns.dv)
         )
         y = read_out_function(model).map(self.steps)(latents)
         y = y * fc.scaler.spread[list(columns.cv)] + fc.scaler.centre[list(columns.cv)] + bias
@@ -139,10 +141,9 @@ class _Program:
             "f": cost,
             "g": ca.vertcat(gaps, ca.vec(level), soft),
         }
-        self._roll = step_function(model).mapaccum("roll", self.steps)
+        self._roll = step.mapaccum("roll", self.steps)
 
-    def _latents(self, model: Any, z0: Any, u: Any, d: Any) -> tuple[Any, Any, Any]:
-        step = step_function(model)
+    def _latents(self, step: Any, z0: Any, u: Any, d: Any) -> tuple[Any, Any, Any]:
         if not self.is_multiple:
             return step.mapaccum("roll", self.steps)(z0, u, d), ca.MX(0, 1), ca.MX(0, 1)
         between = ca.MX.sym("z", self.latent, self.steps)

@@ -26,6 +26,8 @@ from procmodel.control.limits import SLACK_CURVATURE
 # each time, PIQP 7 ms and as right; DAQP took 1.9 ms and was wrong 48 times where the Hessian was nearly singular.
 SOLVERS = ("qpoases", "piqp", "daqp")
 _OPTIONS: dict[str, dict[str, Any]] = {
+    # Not its settings for predictive control, without ramping and refinement: a third faster, and silently wrong where
+    # ranks conflict.
     "qpoases": {"error_on_fail": False, "printLevel": "none"},
     "piqp": {"error_on_fail": False},
     "daqp": {"error_on_fail": False, "daqp": {"primal_tol": 1e-9}},

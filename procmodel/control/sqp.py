@@ -89,7 +89,7 @@ def minimise(
             if not watch.has(took):
                 return _ended(trial, programs, f"the deadline came after {programs} iterations", first)
             with watch.stage("sensitivities"):
-                lin = linearised(problem, trial, price_NR)
+                lin = linearised(problem, trial, price_NR, again=first is not None)
             first = first or lin.sensitivity
         elif not watch.has(0.0):
             return _ended(trial, programs, "the deadline came before the first program", first)

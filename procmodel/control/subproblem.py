@@ -76,18 +76,22 @@ class Subproblem:
         return price_NR
 
 
-def linearised(problem: Problem, trial: Trial, price_NR: np.ndarray | None) -> Linearisation:
+def linearised(problem: Problem, trial: Trial, price_NR: np.ndarray | None, *, again: bool = False) -> Linearisation:
     """All derivatives at a plan.
+
+    Setpoints do without the model's curvature, at half the price; where one linearisation was not enough for them,
+    the next ones have it.
 
     Args:
         price_NR: Multipliers of the soft limits from the program before; None for zero.
+        again: Whether this tick was linearised before.
     """
     cost, span_P = problem.cost, problem.per_change(problem.cost.span_U)
     forecast = trial.forecast
     y_NY, u_NU = forecast.y_KNY[0], forecast.moves_KNU[0]
     gradient_NS, hessian_NSS = cost.quadratic(y_NY, u_NU, problem.now.dv_NV, problem.setpoint_Y)
     bend = None
-    if cost.economic or problem.forecaster.is_by_hand:
+    if cost.economic or (again and problem.forecaster.is_by_hand):
         bend = _seeds(problem, trial, gradient_NS, np.zeros_like(trial.excess_KNR[0]) if price_NR is None else price_NR)
     sensitivity = problem.forecaster.sensitivity(forecast, bend)
     outputs_NSP = np.concatenate([sensitivity.y_NYP, sensitivity.moves_NUP], axis=1) * span_P

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import casadi as ca
@@ -11,7 +12,13 @@ import pytest
 import torch
 from control_fakes import COLUMN, curved_head, gru_model, latent_model, make_plant
 
-from procmodel.control.export import margin_function, read_out_function, rollout_function, step_function
+from procmodel.control.export import (
+    margin_function,
+    read_out_function,
+    rollout_function,
+    step_function,
+    write_onnx,
+)
 from procmodel.control.fused import cell_of
 from procmodel.control.horizon import Horizon
 from procmodel.control.sensitivities import Forecaster, Now, Seeds
@@ -102,6 +109,23 @@ def test_exported_functions_are_the_model(name: str) -> None:
     head = curved_head(7)
     margins = margin_function([head], 7).map(STEPS)(rolled[0].numpy().T).full()[0]
     np.testing.assert_allclose(margins, head.margin(rolled[0]), rtol=1e-11)
+
+
+@ALL
+def test_onnx_read_by_another_library_is_the_model(name: str, tmp_path: Path) -> None:
+    reference = pytest.importorskip("onnx.reference")
+    model, rng = MODELS[name](PLANT), np.random.default_rng(0)
+    given = {"z": rng.normal(size=(1, 7)), "u": rng.normal(size=(1, 2)), "d": rng.normal(size=(1, 1))}
+    write_onnx(model, tmp_path / "step.onnx")
+    expected = model.step(*(torch.as_tensor(part) for part in given.values()))
+    (found,) = reference.ReferenceEvaluator(str(tmp_path / "step.onnx")).run(None, given)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="no folder"):
+        write_onnx(latent_model(PLANT), tmp_path / "nowhere" / "step.onnx")
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_model_of_another_kind_cannot_be_exported() -> None:
