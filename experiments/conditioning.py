@@ -67,6 +67,7 @@ def _summary(runs: dict[str, list[dict[str, Any]]], rows: int) -> dict[str, dict
             "rows": rows,
             "rows_out": each[0]["rows_out"],
             "seconds": seconds,
+            "cpu_seconds": statistics.median(run["cpu_seconds"] for run in each),
             "all_seconds": [round(run["seconds"], 3) for run in each],
             "rows_per_s": rows / seconds,
             "peak_gb": max(run["peak_bytes"] for run in each) / 1e9,
@@ -75,11 +76,12 @@ def _summary(runs: dict[str, list[dict[str, Any]]], rows: int) -> dict[str, dict
 
 
 def _lines(table: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
-    lines = [f"{'':<8} {'':<8} {'samples':>12} {'seconds':>9} {'rows/s':>12} {'peak GB':>8}"]
+    lines = [f"{'':<8} {'':<8} {'samples':>12} {'seconds':>9} {'of a core':>9} {'rows/s':>12} {'peak GB':>8}"]
     for name, ways in table.items():
         for way, each in ways.items():
             lines.append(
-                f"{name:<8} {way:<8} {each['rows']:>12,} {each['seconds']:>9.2f} {each['rows_per_s']:>12,.0f} "
+                f"{name:<8} {way:<8} {each['rows']:>12,} {each['seconds']:>9.2f} {each['cpu_seconds']:>9.2f} "
+                f"{each['rows_per_s']:>12,.0f} "
                 f"{each['peak_gb']:>8.2f}"
             )
     return lines
