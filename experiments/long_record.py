@@ -1,4 +1,4 @@
-"""A long record as a historian exports it: irregular stamps, a deadband, bad samples, all tags mixed in order of time."""
+"""A long record as a historian exports it: irregular stamps, a deadband, bad samples, all tags in order of time."""
 
 from __future__ import annotations
 
@@ -33,27 +33,26 @@ def names() -> list[str]:
 
 
 @njit(cache=True)
-def _span_of(level_C, kept_C, kept_at_C, since: int, seed: int, times, codes, values, quality):  # type: ignore[no-untyped-def]
+def _span_of(level_C, kept_C, kept_at_C, since: int, rng, times, codes, values, quality):  # type: ignore[no-untyped-def]
     """Scans of `_SPAN` seconds, once a second with jitter, less what the deadband drops. Returns how many were kept.
 
     A measurement wanders by steps of 1 about 500 and carries noise of 0.6; a scan is kept where it differs from the
-    last one kept by more than 0.5, or 60 s have passed: about two out of three are. Values have two decimals, as sensors
-    of limited resolution do. One sample in 200 is bad and holds no number.
+    last one kept by more than 0.5, or 60 s have passed: about two out of three are. Values have two decimals, as those
+    of sensors have. One sample in 200 is bad and holds no number. Stamps rise over the tags too.
     """
-    np.random.seed(seed)
     n = 0
     for second in range(_SPAN):
         at = (since + second) * 1_000_000
         for c in range(level_C.shape[0]):
-            t = at + c * 9_000 + np.random.randint(0, 9_000)  # rising over the tags too: the record is in order of time
+            t = at + c * 9_000 + rng.integers(0, 9_000)
             if c < 10:
-                if np.random.random() < 1 / 600:
-                    level_C[c] += np.random.normal() * 5.0
+                if rng.random() < 1 / 600:
+                    level_C[c] += rng.normal() * 5.0
                 value = level_C[c]
             else:
-                level_C[c] += np.random.normal() - 0.001 * (level_C[c] - 500.0)
-                value = np.floor((level_C[c] + 0.6 * np.random.normal()) * 100.0 + 0.5) / 100.0
-            bad = np.random.random() < 0.005
+                level_C[c] += rng.normal() - 0.001 * (level_C[c] - 500.0)
+                value = np.floor((level_C[c] + 0.6 * rng.normal()) * 100.0 + 0.5) / 100.0
+            bad = rng.random() < 0.005
             if abs(value - kept_C[c]) <= 0.5 and t - kept_at_C[c] < 60_000_000 and not bad:
                 continue
             times[n], codes[n], values[n], quality[n] = t, c, value, 2 if bad else 0
@@ -72,7 +71,7 @@ def made(rows: int, folder: Path | None = None) -> Path:
     folder = folder or Path(tempfile.gettempdir()) / "procmodel-long-record"
     path = folder / f"samples-{rows}.parquet"
     told = path.with_suffix(".json")
-    facts = {"rows": rows, "seed": SEED, "tags": TAGS, "version": 1}
+    facts = {"rows": rows, "seed": SEED, "tags": TAGS, "version": 2}
     if path.exists() and told.exists() and json.loads(told.read_text()) == facts:
         return path
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,9 +89,10 @@ def _write(writer: pq.ParquetWriter, rows: int) -> None:
     codes, quality = np.empty(room, dtype=np.int32), np.empty(room, dtype=np.int8)
     level_C, kept_C, kept_at_C = np.full(TAGS, 500.0), np.full(TAGS, np.inf), np.zeros(TAGS, dtype=np.int64)
     dictionary = pa.array(names())
-    left, since, seed, waiting, held = rows, START // 1_000_000, SEED, [], 0
+    left, since, waiting, held = rows, START // 1_000_000, [], 0
+    rng = np.random.default_rng(SEED)
     while left:
-        n = min(left, _span_of(level_C, kept_C, kept_at_C, since, seed, times, codes, values, quality))
+        n = min(left, _span_of(level_C, kept_C, kept_at_C, since, rng, times, codes, values, quality))
         columns = [
             pa.DictionaryArray.from_arrays(pa.array(codes[:n].copy()), dictionary),
             pa.array(times[:n].copy()).cast(SCHEMA.field("time").type),
@@ -100,7 +100,7 @@ def _write(writer: pq.ParquetWriter, rows: int) -> None:
             pa.array(quality[:n].copy()),
         ]
         waiting.append(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
-        held, left, since, seed = held + n, left - n, since + _SPAN, seed + 1
+        held, left, since = held + n, left - n, since + _SPAN
         if held >= _ROW_GROUP or not left:
             writer.write_table(pa.Table.from_batches(waiting), row_group_size=_ROW_GROUP + room)
             waiting, held = [], 0

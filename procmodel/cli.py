@@ -117,6 +117,36 @@ def ingest(
 
 
 @app.command()
+def check(
+    plant_file: PlantFile,
+    out: Out = None,
+    as_json: Json = False,
+    start: Annotated[str | None, typer.Option(help="From this ISO time with its zone. Default: all there is.")] = None,
+    end: Annotated[str | None, typer.Option(help="Up to this ISO time with its zone. Default: all there is.")] = None,
+) -> None:
+    """Say whether the record is fit to learn from: gaps, faults of instruments, compression, excitation."""
+    plant, span = _plant(plant_file), _span(start, end)
+    from procmodel.commands import model
+    from procmodel.commands.check import check as run
+    from procmodel.commands.progress import Progress
+
+    with Progress() as progress:
+        results = run(plant, model.place_of(plant, out).out / "check.html", progress, *span)
+    if as_json:
+        _print_json(results)
+        return
+    for finding in results["findings"]:
+        when = f" ({finding['start'][:19]})" if finding["start"] else ""
+        print(f"{finding['fault']:<15} {finding['tag']:<14} {finding['text']}{when}")
+    print(f"{len(results['findings'])} findings in {results['record']['rows']:,} rows.")
+    for pair, answer in (results["response"] or {}).items():
+        print(f"{pair}: {'shows' if answer['f'] > 5 else 'does not show'} in the record (F = {answer['f']:.3g})")
+    if results["reason"]:
+        print(f"Excitation: {results['reason']}")
+    print(f"Page: {results['page']}")
+
+
+@app.command()
 def train(plant_file: PlantFile, out: Out = None, as_json: Json = False) -> None:
     """Train the world model and its constraint heads; a run that was stopped goes on from its last whole epoch."""
     plant = _plant(plant_file)

@@ -31,6 +31,7 @@ from procmodel.data.intervals import longest_bridged
 from procmodel.data.kernels import BINS, GOOD, STATE, Block, Grid, Late
 from procmodel.data.rules import NO_BOUND, Beyond, Rule, compiled_rules
 from procmodel.data.samples import Quality
+from procmodel.data.settling import settle
 from procmodel.data.spool import Spool, full_before, hold_until
 from procmodel.errors import DatasetError, HistorianError
 
@@ -228,7 +229,7 @@ class Accumulator:
     def _settled(self, grid: Grid) -> Cells:
         fraction_TC = np.empty(grid.held_TC.shape, dtype=np.float32)
         starts_C = np.array([rule.low if np.isfinite(rule.low) else 0.0 for rule in self.rules])
-        kernels.settle(self._rules_C, starts_C, grid, fraction_TC)
+        settle(self._rules_C, starts_C, grid, fraction_TC)
         return Cells(values=grid.held_TC, good_fraction=fraction_TC, ages=grid.age_TA, first_row=grid.row0)
 
     def _fill(self, c: int, late: Late, grid: Grid) -> None:
