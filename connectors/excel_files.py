@@ -26,7 +26,10 @@ from connectors.heads import Head, head_of_rows, widened
 from connectors.layouts import Layout, unique
 from connectors.options import ExcelOptions
 from connectors.record import TableHistorian
+from connectors.sniffed_heads import header_of
+from connectors.sniffing import sniffed
 from connectors.tables import Loaded
+from procmodel.data.exports import Shape
 from procmodel.data.samples import TagInfo
 from procmodel.errors import HistorianError
 from procmodel.plant import History, Tag
@@ -54,6 +57,30 @@ class ExcelHistorian(TableHistorian):
             return [ExcelTable(file=file, options=options) for file in matching_files(history, base, ".xlsx")]
 
         super().__init__(tables, tags, options, history.timezone)
+
+    @classmethod
+    def sniff(cls, files: Sequence[Path], known: Mapping[str, Any]) -> Shape:
+        """The shape that these workbooks share.
+
+        Raises:
+            HistorianError: they cannot be read, or are not of one shape.
+        """
+        given = checked_options(ExcelOptions, dict(known))
+        headers = [list(header_of(ExcelTable(file=f, options=given).start(), days=True)) for f in files]
+        for file, header in zip(files, headers, strict=True):
+            if header != headers[0]:
+                raise HistorianError(
+                    f"{file} has other rows above its samples than {files[0]}. Name files of one shape at a time."
+                )
+        return sniffed(
+            "excel",
+            files,
+            ExcelOptions,
+            lambda file, options: ExcelTable(file=file, options=options),
+            {**({} if headers[0] == ["names"] else {"header": headers[0]}), **known},
+            found=[f"Rows above the samples: {headers[0]}"],
+            days=True,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +133,9 @@ class ExcelTable(FileTable):
             frame[name] = pl.Series(name, [text_of(cell, self.options.decimal) for cell in cells], dtype=pl.String)
         return Loaded(frame=pl.DataFrame(frame), digest=digest)
 
-    def start(self, count: int) -> list[list[str]]:
+    def start(self) -> list[list[str]]:
         """The first rows that hold anything, as text."""
-        rows = [[text_of(cell, ".") or "" for cell in row] for row in self._sheet(count).rows]
+        rows = [[text_of(cell, ".") or "" for cell in row] for row in self._sheet(_LOOK).rows]
         return [row for row in rows if any(row)]
 
     def _head(self, rows: Sequence[Row]) -> tuple[Head, int]:

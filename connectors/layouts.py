@@ -130,8 +130,8 @@ def column_of(header: Sequence[str], role: str, options: TableOptions, place: st
             key = f"history.options.columns.{role}"
             raise HistorianError(f"{place}: {key} is {named!r}, but the columns are {', '.join(header)}. Correct it.")
         return str(named)
-    folded = {_folded(name): name for name in reversed(header)}
-    return next((folded[usual] for usual in USUAL[role] if usual in folded), None)
+    names = {folded(name): name for name in reversed(header)}
+    return next((names[usual] for usual in USUAL[role] if usual in names), None)
 
 
 def unique(header: Sequence[str]) -> list[str]:
@@ -148,7 +148,7 @@ def quality_of_tag(name: str) -> str | None:
     return found["tag"] if found else None
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
     return re.sub(r"[_.-]+", " ", name).strip().casefold()
 
 
@@ -201,7 +201,7 @@ def _tag_of_pair(time: str, value: str) -> str:
     stripped, stamped = _VALUE_END.match(value), _TIME_END.match(time)
     if stripped and stamped and stripped["tag"] == stamped["tag"]:
         return stripped["tag"]
-    if _folded(value) in USUAL["value"]:
+    if folded(value) in USUAL["value"]:
         return stamped["tag"] if stamped and stamped["tag"] else time
     return value
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -14,7 +15,9 @@ import pyarrow.parquet
 from connectors.files import FileTable, matching_files, read_bytes
 from connectors.options import TableOptions
 from connectors.record import TableHistorian
+from connectors.sniffing import sniffed
 from connectors.tables import Loaded
+from procmodel.data.exports import Shape
 from procmodel.errors import HistorianError
 from procmodel.plant import History, Tag
 from procmodel.plant.checks import checked_options
@@ -36,6 +39,15 @@ class ParquetHistorian(TableHistorian):
             return [ParquetTable(file=file) for file in matching_files(history, base, ".parquet")]
 
         super().__init__(tables, tags, options, history.timezone)
+
+    @classmethod
+    def sniff(cls, files: Sequence[Path], known: Mapping[str, Any]) -> Shape:
+        """The shape that these files share.
+
+        Raises:
+            HistorianError: they cannot be read, or are not of one shape.
+        """
+        return sniffed("parquet", files, TableOptions, lambda file, _: ParquetTable(file=file), known)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import polars as pl
 
 _MOST_CELLS = 3_000_000  # beyond so many different stamps the first and last halves of this decide
 # Date, and perhaps clock, half of the day, and zone. The parts are told apart below.
-_STAMP = (
+STAMP = (
     r"^(?P<a>\d{1,4})(?P<sep>[/.\-]|\. ?| )(?P<b>\d{1,2}|[A-Za-z]{3,9})(?P<sep2>[/.\-]|\. ?| )(?P<c>\d{1,4})"
     r"(?:(?P<gap>[T ,]+)(?P<hour>\d{1,2}):(?P<minute>\d{2})(?P<second>:\d{2})?(?P<fraction>[.,]\d{1,9})?"
     r"(?P<half>\s*[AaPp][Mm])?(?P<zone>\s*(?:[Zz]|[+-]\d{2}(?::?\d{2})?))?)?$"
@@ -96,7 +96,7 @@ def _parts(cells: pl.Series) -> pl.DataFrame:
     if len(column) > _MOST_CELLS:
         half = _MOST_CELLS // 2
         column = pl.concat([column.head(half), column.tail(half)])
-    return pl.DataFrame({"cell": column, "part": column.str.extract_groups(_STAMP)}).unnest("part")
+    return pl.DataFrame({"cell": column, "part": column.str.extract_groups(STAMP)}).unnest("part")
 
 
 def _format(style: dict[str, object], *, months_first: bool) -> str:

@@ -32,6 +32,11 @@ BOUNDS: Mapping[str, Mapping[str, tuple[Sense, float]]] = {
         "peak_memory_gb": ("<=", 1.0),
         "memory_growth_25m_to_100m": ("<=", 1.15),
     },
+    "export_fuzz": {
+        "tracebacks": ("<=", 0.0),
+        "hangs": ("<=", 0.0),
+        "values_not_in_the_file": ("<=", 0.0),
+    },
     "objectives": {"default_over_best_baseline_120": ("<=", 0.8)},
     "gains": {
         "sign_share_undeclared": (">=", 0.9),

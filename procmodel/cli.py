@@ -22,6 +22,7 @@ from procmodel.errors import InputError, ProcmodelError
 
 if TYPE_CHECKING:
     from procmodel.advice import Advice
+    from procmodel.data.exports import Question
     from procmodel.plant import Plant
 
 app = typer.Typer(
@@ -62,6 +63,34 @@ def demo(
     _tell_demo(results)
     _show(advised.advice, "Europe/Zurich")
     print(f"\nReport: {results['report']}")
+
+
+@app.command()
+def init(
+    exports: Annotated[list[Path], typer.Argument(metavar="EXPORT...", help="Export files, or a folder of them.")],
+    out: Annotated[Path, typer.Option("--out", help="The plant file to write; never one that is there.")] = Path(
+        "plant.yaml"
+    ),
+    name: Annotated[str | None, typer.Option(help="Of the plant. Default: after the export.")] = None,
+    timezone: Annotated[str | None, typer.Option(help="Zone of stamps that carry none, as Europe/Zurich.")] = None,
+    answer: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE for what the export does not tell; it says which.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Draft a plant file from an export: its shape, units, ranges, sampling and likely roles, with the reasons."""
+    answers = _pairs("--answer", answer or [], "history.options.quality=opc-da")
+    from procmodel.commands import init as command
+
+    given = {key: command.parsed(value) for key, value in answers.items()}
+    if timezone is not None:
+        given[command.ZONE] = timezone
+    ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() and not as_json else None
+    drafted = command.init(exports, out, given, name=name, ask=ask)
+    if as_json:
+        _print_json(drafted.to_dict())
+        return
+    print("\n".join(command.summary(drafted)))
 
 
 @app.command()
@@ -226,6 +255,30 @@ def _span(start: str | None, end: str | None) -> tuple[datetime | None, datetime
     if first is not None and last is not None and first >= last:
         raise InputError(f"--start {start} has to lie before --end {end}.")
     return first, last
+
+
+def _ask(question: Question) -> str:
+    """A question of `init`, put on the terminal."""
+    if not question.choices:
+        return str(typer.prompt(question.text, err=True))
+    print(question.text, file=sys.stderr)
+    for number, choice in enumerate(question.choices, start=1):
+        print(f"  {number}  {choice}", file=sys.stderr)
+    answer = str(typer.prompt("Number, or an answer of your own", err=True))
+    if answer.isdigit() and 1 <= int(answer) <= len(question.choices):
+        chosen = question.choices[int(answer) - 1]
+        return chosen if isinstance(chosen, str) else json.dumps(chosen)
+    return answer
+
+
+def _pairs(option: str, pairs: list[str], example: str) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not (sign and key.strip() and value.strip()):
+            raise InputError(f"{option} {pair!r} needs KEY=VALUE, such as {example}.")
+        found[key.strip()] = value
+    return found
 
 
 def _setpoints(pairs: list[str]) -> dict[str, float]:

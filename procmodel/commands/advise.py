@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from procmodel.advice import Advice, Mode
+from procmodel.advice.instruments import Instruments
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Plan
 from procmodel.data import condition
@@ -24,6 +25,9 @@ from procmodel.training.artifact import Artifact
 
 REACT = 10
 """Rows after which the next advice has answered what went wrong: doubt beyond them need not be kept in reserve now."""
+
+ANYTIME = 0.7
+"""Share of the time between two advices that planning may take; the best plan so far is advised when it is over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +56,24 @@ def _soon(doubt: np.ndarray) -> np.ndarray:
     return np.asarray(np.minimum(doubt, doubt[min(REACT, len(doubt)) - 1]) if len(doubt) else doubt)
 
 
-def advisor_of(plant: Plant, artifact: Artifact, optimizer: Optimizer, *, mode: Mode = Mode.ADVISE) -> Advisor:
+def advisor_of(plant: Plant, artifact: Artifact, optimizer: Optimizer, *, mode: Mode | None = None) -> Advisor:
+    """The loop's advisor.
+
+    Args:
+        mode: The most that is asked for; None: what the plant file says.
+    """
     return Advisor(
         plant=plant,
         planner=optimizer,
         model=artifact.model,
         scaler=artifact.scaler,
         surprise_limit=artifact.calibration.surprise_limit,
+        error_covariance_YY=artifact.calibration.error_covariance_YY,
+        support=artifact.support,
+        instruments=Instruments(plant=plant, normals=artifact.normals) if artifact.normals else None,
         name=artifact.fingerprint[:8],
-        mode=mode,
+        mode=mode or Mode(plant.advice.mode),
+        deadline=ANYTIME * (plant.advice.every or plant.sample_time),
     )
 
 

@@ -85,8 +85,15 @@ def past_errors(
     Index 0 of the first axis is the error of the encoding itself, index k that of k steps ahead. The second axis runs
     from the newest row back. NaN where history is too short, the CV has a gap, or the model answered without a number.
     """
-    rows_RC, z_WD = history.rows_RC, history.latents_WD
-    values_RC = filled(rows_RC)
+    landed = landings(model, scaler, columns, history, steps, memory)
+    return missed(model, scaler, columns, history.rows_RC, landed, steps, memory)
+
+
+def landings(
+    model: WorldModel, scaler: Scaler, columns: Columns, history: History, steps: int, memory: int
+) -> list[Tensor]:
+    """Latents that forecasts issued 0..N rows before give for the newest rows, oldest row first, [up to m, D] each."""
+    z_WD, values_RC = history.latents_WD, filled(history.rows_RC)
     u_RU, d_RV = (torch.from_numpy(scaler.scale(values_RC[:, list(at)], at)) for at in (columns.mv, columns.dv))
     first = model.rows - 1  # row at which the oldest window ends
     landed = [z_WD[-memory:]]
@@ -96,6 +103,20 @@ def past_errors(
             # Window w lands on row first + w + k; the newest have run past the present and are dropped.
             z_BD = model.step(z_BD[: len(z_WD) - k], u_RU[first + k :], d_RV[first + k :])
             landed.append(z_BD[-memory:])
+    return landed
+
+
+def missed(
+    model: WorldModel,
+    scaler: Scaler,
+    columns: Columns,
+    rows_RC: np.ndarray,
+    landed: list[Tensor],
+    steps: int,
+    memory: int,
+) -> np.ndarray:
+    """What the landings are off by, as `past_errors` gives it."""
+    with torch.no_grad():
         y_BY = scaler.unscale(model.read_out(torch.cat(landed)).numpy(), columns.cv)
     measured_RY = rows_RC[:, list(columns.cv)]
     errors = np.full((steps + 1, memory, len(columns.cv)), np.nan)

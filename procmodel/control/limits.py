@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -50,6 +51,7 @@ class SoftLimit:
         is_head: Which of the two.
         scale: Violation that counts as one [unit].
         backoff_N: Distance kept for doubt [unit].
+        funnel_N: By how much the limit still stands open [unit]; 0 where it has no funnel.
     """
 
     tag: str
@@ -61,6 +63,7 @@ class SoftLimit:
     is_head: bool
     scale: float
     backoff_N: np.ndarray
+    funnel_N: np.ndarray | float = 0.0
 
     @property
     def sign(self) -> float:
@@ -127,9 +130,20 @@ class SoftLimits:
         segment_N, advices_Q = _segments(horizon)
         return cls(limits=tuple(limits), segment_N=segment_N, advices_Q=advices_Q)
 
-    @property
+    @cached_property
+    def _lines(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Each excess as a line of its value: slope [R], offset [N, R]; column and whether it is a head's [2, R]."""
+        slope_R = np.array([limit.sign / limit.scale for limit in self.limits])
+        offsets = [
+            (limit.backoff_N - limit.funnel_N - limit.sign * limit.at) / limit.scale + np.zeros(len(self.segment_N))
+            for limit in self.limits
+        ]
+        at_R = np.array([[limit.column for limit in self.limits], [limit.is_head for limit in self.limits]], dtype=int)
+        return slope_R, np.array(offsets).reshape(len(self.limits), len(self.segment_N)).T, at_R
+
+    @cached_property
     def rank_R(self) -> np.ndarray:
-        """Rank of each limit."""
+        """Rank of each limit, [R]."""
         return np.array([limit.rank for limit in self.limits], dtype=int)
 
     def without(self, tags: frozenset[str]) -> SoftLimits:
@@ -139,21 +153,19 @@ class SoftLimits:
 
     def excess(self, forecast: Forecast) -> np.ndarray:
         """Violation over span, [K, N, R]; negative where the limit is kept."""
-        excess_KNR = np.empty((*forecast.y_KNY.shape[:2], len(self.limits)))
-        for r, limit in enumerate(self.limits):
-            values = (forecast.margins_KNG if limit.is_head else forecast.y_KNY)[:, :, limit.column]
-            excess_KNR[:, :, r] = (limit.sign * (values - limit.at) + limit.backoff_N) / limit.scale
-        return excess_KNR
+        slope_R, offset_NR, at_R = self._lines
+        outputs = forecast.y_KNY.shape[2]
+        values = np.concatenate([forecast.y_KNY, forecast.margins_KNG], axis=2) if at_R[1].any() else forecast.y_KNY
+        return np.asarray(slope_R * values[:, :, at_R[0] + outputs * at_R[1]] + offset_NR)
 
     def gradient(self, sensitivity: Sensitivity) -> np.ndarray:
         """d(excess)/dx, [N, R, P]."""
-        rows = [
-            (limit.sign / limit.scale)
-            * (sensitivity.margins_NGP if limit.is_head else sensitivity.y_NYP)[:, limit.column]
-            for limit in self.limits
-        ]
-        steps, _, changes = sensitivity.y_NYP.shape
-        return np.array(rows).reshape(len(rows), steps, changes).transpose(1, 0, 2)
+        slope_R, _, at_R = self._lines
+        outputs = sensitivity.y_NYP.shape[1]
+        values = sensitivity.y_NYP
+        if at_R[1].any():
+            values = np.concatenate([values, sensitivity.margins_NGP], axis=1)
+        return np.asarray(slope_R[:, None] * values[:, at_R[0] + outputs * at_R[1]])
 
     def by_output(self, price_NR: np.ndarray, outputs: int, heads: int) -> tuple[np.ndarray, np.ndarray]:
         """Prices of the limits as derivatives by the CVs [N, Y] and by the margins [N, G]."""

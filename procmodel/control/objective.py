@@ -38,13 +38,14 @@ class Economic:
     """The economic part as CasADi functions of (y, u, d), with gradient and Hessian in (y, u).
 
     Attributes:
+        expression: `(y, u, d) -> cost` of one row [currency/h].
         size: Typical size [currency/h].
     """
 
     def __init__(self, expression: Any, y: Any, u: Any, d: Any, at: tuple[np.ndarray, ...], spread: np.ndarray) -> None:
         s = ca.vertcat(y, u)
         hessian, gradient = ca.hessian(expression, s)
-        self._cost = ca.Function("cost", [y, u, d], [expression])
+        self.expression = ca.Function("cost", [y, u, d], [expression])
         self._model = ca.Function("model", [y, u, d], [ca.densify(gradient), ca.densify(ca.vec(hessian))])
         self._mapped: dict[tuple[str, int], Any] = {}
         self.size = self._typical_size(expression, ca.vertcat(y, u, d), np.concatenate(at), spread)
@@ -92,7 +93,7 @@ class Economic:
 
     def value(self, y_KY: np.ndarray, u_KU: np.ndarray, d_KV: np.ndarray) -> np.ndarray:
         """Cost of each of K rows, [K] [currency/h]."""
-        cost = self._over("cost", self._cost, len(y_KY))(y_KY.T, u_KU.T, d_KV.T)
+        cost = self._over("cost", self.expression, len(y_KY))(y_KY.T, u_KU.T, d_KV.T)
         return np.asarray(np.array(cost)[0])
 
     def quadratic(self, y_NY: np.ndarray, u_NU: np.ndarray, d_NV: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

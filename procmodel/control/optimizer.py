@@ -9,8 +9,8 @@ A plan ends as one of
     previous plan, shifted and verified  no program was solved, but the last plan still holds under a new forecast
     hold                                 anything else, with the reason
 
-Every number shown was forecast from the moves shown, in one rollout. Nothing is remembered from call to call: the only
-warm start is the `previous` plan that the caller hands over, and only a usable one is taken.
+Every number shown was forecast from the moves shown, in one rollout. No decision is remembered from call to call: the
+only warm start is the `previous` plan that the caller hands over, and only a usable one is taken.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from procmodel.control.bias import BiasFilter, correction, encode_history, filled, past_errors
+from procmodel.control.bias import BiasFilter, correction, filled
 from procmodel.control.horizon import Horizon
 from procmodel.control.limits import SoftLimits
-from procmodel.control.objective import StageCost, setpoints_of
+from procmodel.control.objective import StageCost
+from procmodel.control.orders import TickOrders, orders_of
+from procmodel.control.past import PastForecasts
 from procmodel.control.plan import Plan, Status
 from procmodel.control.problem import Problem, Trial
 from procmodel.control.qp import QuadraticSolver
@@ -32,8 +34,10 @@ from procmodel.control.sensitivities import Forecaster, Head, Now
 from procmodel.control.sqp import Outcome, minimise
 from procmodel.control.watch import Watch
 from procmodel.data.window import Columns, Scaler
-from procmodel.errors import ArtifactError, DatasetError, PlantFileError
+from procmodel.errors import ArtifactError, DatasetError
 from procmodel.plant import Plant
+from procmodel.plant import Status as TagStatus
+from procmodel.plant.changes import LimitChanges
 from procmodel.world_model.protocol import WorldModel
 
 
@@ -75,6 +79,15 @@ class Optimizer:
         self.forecaster = Forecaster(
             model=model, scaler=scaler, columns=self._columns, heads=heads, horizon=self.horizon
         )
+        self._interval = self.horizon.interval * plant.sample_time
+        self._past = PastForecasts(
+            model=model,
+            scaler=scaler,
+            columns=self._columns,
+            steps=self.horizon.steps,
+            memory=self._bias.memory,
+            most=self.horizon.interval,
+        )
         self._solver = QuadraticSolver()
         self._report = Reporter(plant=plant, forecaster=self.forecaster, cost=self.cost)
 
@@ -91,6 +104,8 @@ class Optimizer:
         future_dv_HV: np.ndarray | None = None,
         previous: Plan | None = None,
         out_of_service: Collection[str] = (),
+        limits: LimitChanges | None = None,
+        statuses: Mapping[str, TagStatus] | None = None,
         deadline: float | None = None,
     ) -> Plan:
         """What to do from here.
@@ -101,6 +116,8 @@ class Optimizer:
             future_dv_HV: Announced DVs from the next row on; a NaN, and all beyond the end, hold the value before.
             previous: The plan of one advice ago.
             out_of_service: MVs that stay at their measured value, and CVs that are neither steered nor limited.
+            limits: By tag and side, in place of the plant file's; a CV's are followed at its `ramp` from `previous`.
+            statuses: By tag, in place of the plant file's.
             deadline: Time from now in which to end; none is started that would probably end later [s].
 
         Raises:
@@ -109,7 +126,7 @@ class Optimizer:
         """
         watch = Watch(clock=self._clock, deadline=deadline)
         rows_RC = self._history(rows_RC)
-        setpoint_Y, frozen_U, dropped = self._in_service(setpoints, out_of_service)
+        order = orders_of(self._plant, setpoints, out_of_service, limits, statuses)
         newest_C = filled(rows_RC)[-1]
         start_U = newest_C[list(self._columns.mv)]
         if missing := self._missing(newest_C, future_dv_HV):
@@ -117,19 +134,12 @@ class Optimizer:
         now = self._now(rows_RC, newest_C, future_dv_HV, watch)
         if not (np.isfinite(now.bias_NY).all() and bool(now.latent_D.isfinite().all())):
             return self._report.hold("the model's encoding of the history is not finite", watch, start_U=start_U)
-        problem = Problem(
-            forecaster=self.forecaster,
-            cost=self.cost,
-            limits=self.limits.without(dropped),
-            now=now,
-            bounds=self.horizon.bounds(now.start_U, frozen_U),
-            setpoint_Y=setpoint_Y,
-        )
+        problem = self._problem(now, order, newest_C, previous)
         with watch.stage("first rollout"):
             unmoved, kept, shifted = self._starts(problem, previous)
         if not unmoved.forecast.finite_K[0]:
             return self._report.hold("the model's forecast without a move is not finite", watch, start_U=start_U)
-        if frozen_U.all():
+        if order.frozen_U.all():
             why = "every MV is out of service"
             return self._report.hold(why, watch, start_U=start_U, problem=problem, unmoved=unmoved)
         start = shifted if shifted and shifted.score.beats(kept.score) else kept
@@ -145,6 +155,37 @@ class Optimizer:
             unmoved=unmoved,
             sensitivity=outcome.sensitivity,
             iterations=outcome.iterations,
+        )
+
+    def problem(
+        self,
+        rows_RC: np.ndarray,
+        *,
+        setpoints: Mapping[str, float] | None = None,
+        future_dv_HV: np.ndarray | None = None,
+        out_of_service: Collection[str] = (),
+    ) -> Problem:
+        """What `plan` solves, for other solvers to solve too (`oracle.py`); arguments and errors as there.
+
+        Raises:
+            DatasetError: an MV or a DV has no good sample, so that there is nothing to solve.
+        """
+        rows_RC = self._history(rows_RC)
+        order = orders_of(self._plant, setpoints, out_of_service, None, None)
+        newest_C = filled(rows_RC)[-1]
+        if missing := self._missing(newest_C, future_dv_HV):
+            raise DatasetError(f"history: {missing}. Hand over rows in which each MV and DV was measured once.")
+        now = self._now(rows_RC, newest_C, future_dv_HV, Watch(clock=self._clock))
+        return self._problem(now, order, newest_C, None)
+
+    def _problem(self, now: Now, order: TickOrders, newest_C: np.ndarray, previous: Plan | None) -> Problem:
+        return Problem(
+            forecaster=self.forecaster,
+            cost=self.cost,
+            limits=order.soft(self.limits, newest_C[list(self._columns.cv)], previous, self._interval),
+            now=now,
+            bounds=order.bounds(self.horizon, now.start_U),
+            setpoint_Y=order.setpoint_Y,
         )
 
     def _backoff(self, backoff_HY: np.ndarray | None) -> np.ndarray:
@@ -175,20 +216,6 @@ class Optimizer:
             )
         return np.where(np.isfinite(rows_RC), rows_RC, np.nan)[-self.rows_wanted :]
 
-    def _in_service(
-        self, setpoints: Mapping[str, float] | None, out_of_service: Collection[str]
-    ) -> tuple[np.ndarray, np.ndarray, frozenset[str]]:
-        """Setpoints [Y], which MVs are frozen [U], and the CVs that are left alone."""
-        plant = self._plant
-        for name in out_of_service:
-            if name not in plant.mvs and name not in plant.cvs:
-                known = ", ".join(plant.mvs + plant.cvs)
-                raise PlantFileError(f"out of service: unknown tag {name!r}; it may be one of {known}.")
-        setpoint_Y = setpoints_of(plant, setpoints)
-        setpoint_Y[[name in out_of_service for name in plant.cvs]] = np.nan
-        frozen_U = np.array([name in out_of_service for name in plant.mvs])
-        return setpoint_Y, frozen_U, frozenset(name for name in plant.cvs if name in out_of_service)
-
     def _missing(self, newest_C: np.ndarray, future_dv_HV: np.ndarray | None) -> str | None:
         """Why the moves cannot start, or None."""
         needed = [*self._columns.mv, *self._columns.dv]
@@ -205,16 +232,15 @@ class Optimizer:
     def _now(self, rows_RC: np.ndarray, newest_C: np.ndarray, future_dv_HV: np.ndarray | None, watch: Watch) -> Now:
         steps = self.horizon.steps
         with watch.stage("encode"):
-            history = encode_history(self._model, self._scaler, rows_RC)
+            past = self._past.at(rows_RC)
         with watch.stage("bias"):
-            errors = past_errors(self._model, self._scaler, self._columns, history, steps, self._bias.memory)
-            bias_NY = correction(errors, self._bias)
+            bias_NY = correction(past.errors_NmY, self._bias)
         dv_NV = newest_C[list(self._columns.dv)][None]
         if future_dv_HV is not None:
             dv_NV = np.concatenate([dv_NV, np.asarray(future_dv_HV, dtype=float)])
         dv_NV = filled(dv_NV)[np.minimum(np.arange(1, steps + 1), len(dv_NV) - 1)]
         return Now(
-            latent_D=history.latents_WD[-1],
+            latent_D=past.latent_D,
             start_U=newest_C[list(self._columns.mv)],
             dv_NV=dv_NV,
             bias_NY=bias_NY,
@@ -228,6 +254,9 @@ class Optimizer:
             rows.append(self.horizon.shifted(previous.moves))
         changes_KMU = np.array([problem.as_changes(rows_NU) for rows_NU in (still_NU, *rows)])
         inside_KNU = [self.horizon.rows(problem.bounds, c_MU * self.cost.span_U) for c_MU in changes_KMU[1:]]
+        if np.array_equal(inside_KNU[0], still_NU):  # as a rule: one rollout less
+            trial = problem.evaluate(changes_KMU[1:], np.array(inside_KNU))
+            return trial.only(0), trial.only(0), trial.only(1) if len(rows) > 1 else None
         trial = problem.evaluate(changes_KMU, np.array([still_NU, *inside_KNU]))
         return trial.only(0), trial.only(1), trial.only(2) if len(rows) > 1 else None
 

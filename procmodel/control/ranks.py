@@ -57,4 +57,5 @@ def _penalties_only(program: QuadraticProgram, rank_Q: np.ndarray, rank: int, mo
         slack_B=(np.cumsum(kept_Q) - 1)[program.slack_B[kept_B]],
         price_Q=program.price_Q[kept_Q] / program.price_Q.max(),
         slack_most_Q=most_Q[kept_Q],
+        likely_B=None if program.likely_B is None else program.likely_B[kept_B],
     )

@@ -3,55 +3,30 @@
 Shapes: K plans tried at once, N rows of the horizon, M blocks, P = M * U blocked changes (index block * U + MV),
 D latent, U MVs, V DVs, Y CVs, G heads. Engineering units outside, scaled for the model, float64 throughout.
 
-The rollout runs without a graph. All N stage Jacobians then come from one batched reverse pass over the N latents, and
-are condensed onto the blocked changes by `S_n = A_n S_{n-1} + B_n dU_n/dx`, where blocks that have not begun stay zero.
+A shipped architecture is taken apart into its matrices (`fused.py`), any other model is differentiated by torch
+(`graph.py`). Either way one rollout carries a tangent per blocked change through the horizon, changes whose block has
+not begun are left off, and the CVs and all margins are read out of the same latents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from procmodel.control.curvature import bent
+from procmodel.control.fused import Adjoint, Cell, Tape, cell_of
+from procmodel.control.graph import GraphCell
+from procmodel.control.graph import Linearises as Linearises
 from procmodel.control.horizon import Horizon
+from procmodel.control.readings import Head as Head
+from procmodel.control.readings import Margins, ReadOut, read_out_of
 from procmodel.data.window import Columns, Scaler
-from procmodel.world_model.protocol import WorldModel, rollout
-
-
-class Head(Protocol):
-    """A margin that no sensor measures, as the optimizer sees it; positive is safe.
-
-    Attributes:
-        name, unit: Of the margin.
-        rank: 1 is given up last.
-        allowance_H: Deducted from the predicted margin per horizon step [unit]; the last one holds beyond its end.
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def rank(self) -> int: ...
-    @property
-    def allowance_H(self) -> np.ndarray: ...
-
-    def margin(self, z_BD: Tensor) -> Tensor:
-        """Predicted margin, [B] [unit]; differentiable."""
-        ...
-
-
-@runtime_checkable
-class Linearises(Protocol):
-    """A model that knows its own stage Jacobians, usually faster than differentiating `step`."""
-
-    def linearise(self, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Next latent [B, D], dz+/dz [B, D, D] and dz+/du [B, D, U]."""
-        ...
+from procmodel.world_model.protocol import WorldModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +56,8 @@ class Forecast:
         y_KNY: CVs, bias included.
         margins_KNG: Margins, allowance deducted.
         finite_K: Whether all numbers of a plan are finite.
+        tape: What the rollout left for its derivatives.
+        plan: Which of the tape's plans the first one here is.
     """
 
     now: Now
@@ -89,6 +66,8 @@ class Forecast:
     y_KNY: np.ndarray
     margins_KNG: np.ndarray
     finite_K: np.ndarray
+    tape: Tape
+    plan: int = 0
 
     def only(self, plan: int) -> Forecast:
         """The forecast of one of the plans."""
@@ -100,154 +79,148 @@ class Forecast:
             y_KNY=self.y_KNY[at],
             margins_KNG=self.margins_KNG[at],
             finite_K=self.finite_K[at],
+            tape=self.tape,
+            plan=self.plan + plan,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
-    """First derivatives along a forecast.
+    """Derivatives along a forecast.
 
     Attributes:
         y_NYP, margins_NGP: d/dx of CVs and margins, x being the blocks' changes [unit per MV unit].
         moves_NUP: d/dx of the MV rows [-].
-        latents_NDP: dz_n/dx, scaled latent per MV unit.
-        step_NDD: dz_n/dz_{n-1}.
-        read_NYD, head_NGD: d/dz of the scaled CVs and of the margins.
+        curvature_PP: The model's part of the Lagrangian's Hessian in x, symmetric, of any sign; None where not asked.
     """
 
     y_NYP: np.ndarray
     margins_NGP: np.ndarray
     moves_NUP: np.ndarray
-    latents_NDP: np.ndarray
-    step_NDD: np.ndarray
-    read_NYD: np.ndarray
-    head_NGD: np.ndarray
+    curvature_PP: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seeds:
+    """Derivative of a scalar by what is forecast.
+
+    Attributes:
+        y_NY, margins_NG: By each CV [1/unit] and margin [1/unit], per row.
+    """
+
+    y_NY: np.ndarray
+    margins_NG: np.ndarray
 
 
 class Forecaster:
-    """Forecasts and derivatives of one model with its heads."""
+    """Forecasts and derivatives of one model with its heads.
+
+    Args:
+        by_hand: Take shipped architectures apart; tests say no, to hold both ways against each other.
+    """
 
     def __init__(
-        self, *, model: WorldModel, scaler: Scaler, columns: Columns, heads: Sequence[Head], horizon: Horizon
+        self,
+        *,
+        model: WorldModel,
+        scaler: Scaler,
+        columns: Columns,
+        heads: Sequence[Head],
+        horizon: Horizon,
+        by_hand: bool = True,
     ) -> None:
         self.model, self.scaler, self.columns, self.heads, self.horizon = model, scaler, columns, tuple(heads), horizon
+        cell = cell_of(model) if by_hand else None
+        self.is_by_hand = cell is not None
+        self._cell: Cell = cell if cell is not None else GraphCell(model)
+        self._read_out: ReadOut = read_out_of(model, by_hand=self.is_by_hand)
+        self._margins = Margins(self.heads)
         self._spread_U = scaler.spread[list(columns.mv)]
         self._spread_Y = scaler.spread[list(columns.cv)]
         allowances = [_stretched(head.allowance_H, horizon.steps) for head in self.heads]
         self.allowance_NG = np.array(allowances).reshape(len(self.heads), horizon.steps).T
+        share_NMU, mvs = horizon.share_NMU, len(columns.mv)
+        moves_NPU = (np.eye(mvs) * share_NMU[..., None]).reshape(horizon.steps, -1, mvs)
+        self._moves_NUP = np.ascontiguousarray(moves_NPU.transpose(0, 2, 1))
+        self._push_NPU = moves_NPU / self._spread_U
+        self._begun_N = (horizon.block_of_row + 1) * mvs
 
     def forecast(self, now: Now, moves_KNU: np.ndarray) -> Forecast:
         """All plans in one rollout."""
         plans, steps = moves_KNU.shape[:2]
-        with torch.no_grad():
-            z_KD = now.latent_D.expand(plans, -1)
-            z_KND = rollout(self.model, z_KD, self._scaled(moves_KNU, self.columns.mv), self._dv(now, plans))
-            z_BD = z_KND.reshape(plans * steps, -1)
-            y_KNY = self.model.read_out(z_BD).reshape(plans, steps, -1).numpy()
-            margins = [head.margin(z_BD).reshape(plans, steps).numpy() for head in self.heads]
+        dv_NV = self.scaler.scale(now.dv_NV, self.columns.dv)
+        tape = self._cell.roll(now.latent_D.numpy(), self.scaler.scale(moves_KNU, self.columns.mv), dv_NV)
+        z_BD = tape.latents_KND.reshape(plans * steps, -1)
+        y_KNY = self._read_out.values(z_BD).reshape(plans, steps, -1)
         y_KNY = self.scaler.unscale(y_KNY, self.columns.cv) + now.bias_NY
-        margins_KNG = np.array(margins).reshape(len(self.heads), plans, steps).transpose(1, 2, 0) - self.allowance_NG
+        margins_KNG = self._margins.values(z_BD).reshape(plans, steps, -1) - self.allowance_NG
         finite_K = np.isfinite(y_KNY).all(axis=(1, 2)) & np.isfinite(margins_KNG).all(axis=(1, 2))
         return Forecast(
             now=now,
             moves_KNU=moves_KNU,
-            latents_KND=z_KND,
+            latents_KND=torch.from_numpy(tape.latents_KND),
             y_KNY=y_KNY,
             margins_KNG=margins_KNG,
-            finite_K=finite_K & torch.isfinite(z_KND).all(dim=2).all(dim=1).numpy(),
+            finite_K=finite_K & np.isfinite(tape.latents_KND).all(axis=(1, 2)),
+            tape=tape,
         )
 
-    def sensitivity(self, forecast: Forecast) -> Sensitivity:
-        """Derivatives along the (only) plan of a forecast, with respect to the blocks' changes."""
-        z_ND, before_ND, u_NU, d_NV = self.stages(forecast)
-        step_NDD, push_NDU = self._stage_jacobians(before_ND, u_NU, d_NV)
-        (read_NYD,) = row_jacobians(self.model.read_out, z_ND)
-        heads = [row_jacobians(_as_column(head.margin), z_ND)[0] for head in self.heads]
-        head_NGD = torch.cat(heads, dim=1) if heads else z_ND.new_zeros(len(z_ND), 0, z_ND.shape[1])
-        step, push, read, head = (part.numpy() for part in (step_NDD, push_NDU, read_NYD, head_NGD))
-        latents_NDP = self._condensed(step, push)
+    def sensitivity(self, forecast: Forecast, bend: Seeds | None = None) -> Sensitivity:
+        """Derivatives along the (only) plan of a forecast, with respect to the blocks' changes.
+
+        Args:
+            bend: Derivative of the Lagrangian by what is forecast; with it, the model's curvature comes too.
+        """
+        tape, plan = forecast.tape, forecast.plan
+        z_ND = tape.latents_KND[plan]
+        slopes = self._read_out.jacobians(z_ND), self._margins.jacobians(z_ND)
+        adjoint = self._adjoint(forecast, bend) if bend is not None else None
+        bends = adjoint.bends if adjoint is not None else ()
+        tangents_NPD, curvature_PP = self._cell.tangents(tape, plan, self._push_NPU, self._begun_N, bends)
+        if bend is not None and adjoint is not None:
+            if curvature_PP is None:
+                curvature_PP = self._stage_curvature(forecast, adjoint, tangents_NPD)
+            curvature_PP = curvature_PP + self._read_out.curvature(
+                z_ND, bend.y_NY * self._spread_Y, tangents_NPD, self._begun_N
+            )
+            curvature_PP = curvature_PP + self._margins.curvature(z_ND, bend.margins_NG, tangents_NPD)
+            curvature_PP = 0.5 * (curvature_PP + curvature_PP.T)
+        tangents_NDP = tangents_NPD.transpose(0, 2, 1)
         return Sensitivity(
-            y_NYP=self._spread_Y[:, None] * (read @ latents_NDP),
-            margins_NGP=head @ latents_NDP,
-            moves_NUP=self._moves_NUP(),
-            latents_NDP=latents_NDP,
-            step_NDD=step,
-            read_NYD=read,
-            head_NGD=head,
+            y_NYP=self._spread_Y[:, None] * (slopes[0] @ tangents_NDP),
+            margins_NGP=slopes[1] @ tangents_NDP,
+            moves_NUP=self._moves_NUP,
+            curvature_PP=curvature_PP,
         )
 
-    def stages(self, forecast: Forecast) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Latents after [N, D] and before [N, D] each step, and the scaled MVs and DVs held during it."""
-        now = forecast.now
-        z_ND = forecast.latents_KND[0]
-        before_ND = torch.cat([now.latent_D[None], z_ND[:-1]])
-        return z_ND, before_ND, self._scaled(forecast.moves_KNU, self.columns.mv)[0], self._dv(now, 1)[0]
+    def gradient(self, forecast: Forecast, seeds: Seeds) -> np.ndarray:
+        """Derivative of a scalar by the blocks' changes along the (only) plan of a forecast, [P].
 
-    def _stage_jacobians(self, z_ND: Tensor, u_NU: Tensor, d_NV: Tensor) -> tuple[Tensor, Tensor]:
-        if isinstance(self.model, Linearises):
-            with torch.no_grad():
-                _, step_NDD, push_NDU = self.model.linearise(z_ND, u_NU, d_NV)
-            return step_NDD, push_NDU
-        step_NDD, push_NDU = row_jacobians(lambda z, u: self.model.step(z, u, d_NV), z_ND, u_NU)
-        return step_NDD, push_NDU
+        One pass back through the horizon, about the price of a rollout: far below that of `sensitivity`.
+        """
+        moves_NU = self._adjoint(forecast, seeds).moves_NU
+        return np.asarray(np.tensordot(self._push_NPU, moves_NU, axes=([0, 2], [0, 1])))
 
-    def _condensed(self, step_NDD: np.ndarray, push_NDU: np.ndarray) -> np.ndarray:
-        """dz_n/dx, [N, D, P]."""
-        steps, latent, mvs = push_NDU.shape
-        share_NMU = self.horizon.share_NMU / self._spread_U
-        latents_NDP = (push_NDU[:, :, None, :] * share_NMU[:, None]).reshape(steps, latent, -1)
-        begun_N = (self.horizon.block_of_row + 1) * mvs
-        for n in range(1, steps):
-            latents_NDP[n, :, : begun_N[n]] += step_NDD[n] @ latents_NDP[n - 1, :, : begun_N[n]]
-        return np.asarray(latents_NDP)
-
-    def _moves_NUP(self) -> np.ndarray:
-        share_NMU = self.horizon.share_NMU
-        mvs = share_NMU.shape[2]
-        return np.asarray((np.eye(mvs)[None, :, None, :] * share_NMU[:, None]).reshape(len(share_NMU), mvs, -1))
-
-    def _scaled(self, values: np.ndarray, columns: tuple[int, ...]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(self.scaler.scale(values, columns)))
-
-    def _dv(self, now: Now, plans: int) -> Tensor:
-        return self._scaled(now.dv_NV, self.columns.dv).expand(plans, -1, -1)
-
-
-def row_jacobians(function: Callable[..., Tensor], *inputs_NQ: Tensor) -> list[Tensor]:
-    """Jacobians of a function of rows by each of its inputs, row by row, [N, outputs, inputs].
-
-    Rows do not mix, so one cotangent picks one output in all rows at once, and one batched reverse pass has them all.
-    `torch.func` would do the same, and load the compiler on its first use: 1.6 s in the first tick.
-    """
-    with torch.enable_grad():
-        inputs = [x.detach().requires_grad_() for x in inputs_NQ]
-        outputs_NR = function(*inputs)
-        rows, outputs = outputs_NR.shape
-        unit_RNR = torch.eye(outputs, dtype=outputs_NR.dtype)[:, None, :].expand(-1, rows, -1)
-        return [part.movedim(0, 1) for part in pulled_back((outputs_NR,), inputs, (unit_RNR,))]
-
-
-def pulled_back(
-    outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Tensor], *, batched: bool = True
-) -> list[Tensor]:
-    """Derivatives by the inputs for a batch of cotangents; zero where an output does not depend on an input."""
-    wanted = [(out, cotangent) for out, cotangent in zip(outputs, cotangents, strict=True) if out.requires_grad]
-    count = [len(cotangents[0])] if batched else []
-    found: Sequence[Tensor | None] = [None] * len(inputs)
-    if wanted:
-        found = torch.autograd.grad(
-            [out for out, _ in wanted],
-            inputs,
-            [cotangent for _, cotangent in wanted],
-            is_grads_batched=batched,
-            create_graph=not batched,
-            allow_unused=True,
+    def _adjoint(self, forecast: Forecast, seeds: Seeds) -> Adjoint:
+        z_ND = forecast.tape.latents_KND[forecast.plan]
+        seed_ND = self._read_out.pulled(z_ND, seeds.y_NY * self._spread_Y) + self._margins.pulled(
+            z_ND, seeds.margins_NG
         )
-    return [x.new_zeros(*count, *x.shape) if part is None else part for x, part in zip(inputs, found, strict=True)]
+        return self._cell.adjoint(forecast.tape, forecast.plan, seed_ND)
 
-
-def _as_column(margin: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda z_ND: margin(z_ND)[:, None]
+    def _stage_curvature(self, forecast: Forecast, adjoint: Adjoint, tangents_NPD: np.ndarray) -> np.ndarray:
+        """`sum_n X_n (lambda_n . step'') X_n'` by torch."""
+        z_ND = forecast.tape.latents_KND[forecast.plan]
+        before_ND = np.concatenate([forecast.now.latent_D.numpy()[None], z_ND[:-1]])
+        tangents_before = np.concatenate([np.zeros_like(tangents_NPD[:1]), tangents_NPD[:-1]])
+        u_NU = self.scaler.scale(forecast.moves_KNU[0], self.columns.mv)
+        adjoint_ND = torch.from_numpy(adjoint.latents_ND)
+        d_NV = torch.from_numpy(np.ascontiguousarray(self.scaler.scale(forecast.now.dv_NV, self.columns.dv)))
+        return bent(
+            lambda z, u: (adjoint_ND * self.model.step(z, u, d_NV)).sum(),
+            (before_ND, u_NU),
+            (tangents_before, self._push_NPU),
+        )
 
 
 def _stretched(values: Any, steps: int) -> np.ndarray:

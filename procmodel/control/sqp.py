@@ -2,9 +2,14 @@
 
 Shapes: K plans tried at once, N rows of the horizon, M blocks, U MVs, R soft limits.
 
-Each iteration linearises the forecast, solves one quadratic program, and tries several step lengths in one batched
-rollout on the true cost with the true penalties; whatever is not better there is not taken. An iterate is only ever
-replaced by a better one, so the loop may be stopped after any of them.
+A linearisation is dear: a tangent per blocked change through the whole horizon. A program, a rollout and an adjoint
+are not. So several steps are made with one linearisation, each program with the excess and the gradient of the plan
+that it starts from; they correct each other's errors to second order and more. A step that is no gain is first
+corrected for what it violates, then tried at several lengths in one batched rollout; at last the plan is linearised
+anew.
+
+Every step is judged by the true cost with the true penalties. A plan is only ever replaced by a better one, so the loop
+may be stopped after any step.
 """
 
 from __future__ import annotations
@@ -18,13 +23,14 @@ from procmodel.control.problem import Problem, Trial
 from procmodel.control.qp import QuadraticSolver, Step
 from procmodel.control.ranks import solve_by_rank
 from procmodel.control.sensitivities import Sensitivity
-from procmodel.control.subproblem import Subproblem, subproblem
+from procmodel.control.subproblem import Linearisation, Subproblem, linearised, subproblem
 from procmodel.control.watch import Watch
 
-MOST_ITERATIONS = 5
-STEP_LENGTHS = (1.0, 0.5, 0.2, 0.05)
-# Each takes a program and a rollout and cuts the violation of a bending limit to about a tenth.
-MOST_CORRECTIONS = 3
+MOST_LINEARISATIONS = 10
+# Steps per linearisation, and corrections of one that makes the plan worse; each takes a program and a rollout and cuts
+# the violation of a bending limit to about a tenth.
+MOST_STEPS, MOST_CORRECTIONS = 8, 3
+SHORTER = (0.5, 0.2, 0.05)
 # A step that promises less than this is not worth making: relative to the cost, or to a typical cost where the
 # objective has a large constant part, and per row of the horizon [-].
 RELATIVE_GAIN, ROW_GAIN = 1e-4, 1e-8
@@ -51,67 +57,143 @@ class Outcome:
     sensitivity: Sensitivity | None
 
 
-def minimise(problem: Problem, start: Trial, solver: QuadraticSolver, watch: Watch) -> Outcome:
-    """Iterates from one evaluated plan until no step promises more, the deadline, or `MOST_ITERATIONS`."""
-    trial, took = start, 0.0
-    first: Sensitivity | None = None
+@dataclass(frozen=True, kw_only=True)
+class _Descent:
+    """What steps with one linearisation came to; `why` is empty where a new linearisation may help."""
+
+    trial: Trial
+    programs: int
+    price_NR: np.ndarray | None
+    why: str = ""
+    converged: bool = False
+
+
+def minimise(
+    problem: Problem,
+    start: Trial,
+    solver: QuadraticSolver,
+    watch: Watch,
+    prepared: Linearisation | None = None,
+) -> Outcome:
+    """Steps from one evaluated plan until none promises more, the deadline, or `MOST_LINEARISATIONS`.
+
+    Args:
+        prepared: Derivatives taken before the newest measurement was known, near where the plan starts.
+    """
+    trial, programs, took = start, 0, 0.0
     price_NR: np.ndarray | None = None
-    for iteration in range(MOST_ITERATIONS):
+    lin, first = prepared, prepared.sensitivity if prepared else None
+    for _ in range(MOST_LINEARISATIONS):
         begun = watch.elapsed
-        if not watch.has(took):
-            return _ended(trial, iteration, f"the deadline came after {iteration} iterations", first)
-        with watch.stage("sensitivities"):
-            sensitivity = problem.forecaster.sensitivity(trial.forecast)
-            first = first or sensitivity
+        if lin is None:
+            if not watch.has(took):
+                return _ended(trial, programs, f"the deadline came after {programs} iterations", first)
+            with watch.stage("sensitivities"):
+                lin = linearised(problem, trial, price_NR, again=first is not None)
+            first = first or lin.sensitivity
+        elif not watch.has(0.0):
+            return _ended(trial, programs, "the deadline came before the first program", first)
+        descent = _descend(problem, lin, trial, price_NR, solver, watch, programs)
+        trial, price_NR, programs = descent.trial, descent.price_NR, descent.programs
+        if descent.why:
+            return _ended(trial, programs, descent.why, first, converged=descent.converged)
+        lin, took = None, watch.elapsed - begun
+    why = f"{MOST_LINEARISATIONS} linearisations are made and a further one may gain"
+    return _ended(trial, programs, why, first)
+
+
+def _descend(
+    problem: Problem,
+    lin: Linearisation,
+    start: Trial,
+    price_NR: np.ndarray | None,
+    solver: QuadraticSolver,
+    watch: Watch,
+    programs: int,
+) -> _Descent:
+    best, took = start, 0.0
+    # The gradient at a further plan is cheap only where the model is taken apart by hand; without it a step is a guess.
+    for count in range(MOST_STEPS if problem.forecaster.is_by_hand else 1):
+        begun = watch.elapsed
+        if count and not watch.has(took):
+            why = f"the deadline came after {programs} iterations"
+            return _Descent(trial=best, programs=programs, price_NR=price_NR, why=why)
         with watch.stage("qp"):
-            sub = subproblem(problem, trial, sensitivity, price_NR)
+            sub = subproblem(problem, lin, best, price_NR)
             step = solve_by_rank(solver, sub.program, sub.rank_Q)
         if step is None:
-            return _ended(trial, iteration, f"no solver could solve the program of iteration {iteration + 1}", first)
-        price_NR = sub.prices(step)
-        expected, enough = _expected(problem, trial, sensitivity, step), _enough(trial)
-        if not expected.score.beats(trial.score, by=enough):
-            return _ended(trial, iteration + 1, "no step promises more", first, converged=True)
+            why = f"no solver could solve the program of iteration {programs + 1}"
+            return _Descent(trial=best, programs=programs, price_NR=price_NR, why="" if count else why)
+        programs += 1
+        promise, price_NR = _Step.of(problem, lin, best, sub, step), sub.prices(step)
+        if not promise.score.beats(best.score, by=_enough(best)):
+            if not sub.is_exact:
+                break
+            why = "no step promises more"
+            return _Descent(trial=best, programs=programs, price_NR=price_NR, why=why, converged=True)
         with watch.stage("line search"):
-            tried = problem.evaluate(_steps(problem, trial, step))
-        best = tried.only(tried.best())
-        if tried.best() != 0:
-            best = _corrected(problem, trial, tried.only(0), sub, step, solver, watch).better_of(best)
-        if not best.score.beats(trial.score):
-            small = not expected.score.beats(trial.score, by=10 * enough)
-            why = f"no step length made iteration {iteration + 1} better"
-            return _ended(trial, iteration + 1, why, first, converged=small)
-        trial = best
-        if tried.best() == 0 and _as_expected(problem, trial, expected, enough):
-            return _ended(trial, iteration + 1, "the forecast is straight along the step", first, converged=True)
-        took = watch.elapsed - begun
-    return _ended(trial, MOST_ITERATIONS, f"{MOST_ITERATIONS} iterations are made and a further one may gain", first)
+            tried = problem.evaluate(_changes(problem, best, step, (1.0,)))
+        if tried.score.beats(best.score):
+            if sub.is_exact and promise.is_kept_by(problem, tried):
+                why = "the forecast is straight along the step"
+                return _Descent(trial=tried, programs=programs, price_NR=price_NR, why=why, converged=True)
+        else:
+            tried, corrections = _corrected(problem, best, tried, sub, step, solver, watch)
+            programs += corrections
+            if not tried.score.beats(best.score):
+                return _shorter(problem, best, promise, watch, programs, price_NR, is_fresh=lin.is_at(best))
+        best, took = tried, watch.elapsed - begun
+    return _Descent(trial=best, programs=programs, price_NR=price_NR)
 
 
 def _corrected(
-    problem: Problem, trial: Trial, full: Trial, sub: Subproblem, step: Step, solver: QuadraticSolver, watch: Watch
-) -> Trial:
-    """The best plan after second-order corrections of a full step; the full step where there is none.
+    problem: Problem, base: Trial, full: Trial, sub: Subproblem, step: Step, solver: QuadraticSolver, watch: Watch
+) -> tuple[Trial, int]:
+    """The best plan after second-order corrections of a full step that is no gain, and the programs it took.
 
     Limits that bend make the full step violate what its program kept, and halving it halves the progress too. The same
     program with the violation that the full step really had takes the bend into account; so does the next one.
     """
-    best = full
-    for _ in range(MOST_CORRECTIONS):
-        if not full.forecast.finite_K[0]:
-            break
-        bent_B = full.excess_KNR[0][sub.kept_NR] - sub.program.soft_BP @ step.change_P
+    tried, took = full, 0.0
+    for count in range(MOST_CORRECTIONS):
+        begun = watch.elapsed
+        if not tried.forecast.finite_K[0] or not watch.has(took):
+            return tried, count
+        bent_B = tried.excess_KNR[0][sub.kept_NR] - sub.program.soft_BP @ step.change_P
         with watch.stage("qp"):
             corrected = solve_by_rank(solver, replace(sub.program, excess_B=bent_B), sub.rank_Q)
         if corrected is None:
-            break
+            return tried, count
+        step = corrected
         with watch.stage("line search"):
-            tried = problem.evaluate(_steps(problem, trial, corrected))
-        best = tried.only(tried.best()).better_of(best)
-        full, step = tried.only(0), corrected
-        if tried.best() == 0:  # the full step holds: nothing is left to correct
-            break
-    return best
+            tried = problem.evaluate(_changes(problem, base, step, (1.0,)))
+        if tried.score.beats(base.score):
+            return tried, count + 1
+        took = watch.elapsed - begun
+    return tried, MOST_CORRECTIONS
+
+
+def _shorter(
+    problem: Problem,
+    start: Trial,
+    opening: _Step,
+    watch: Watch,
+    programs: int,
+    price_NR: np.ndarray | None,
+    *,
+    is_fresh: bool,
+) -> _Descent:
+    """The best of several lengths of a step, tried at once; where none is a gain, new derivatives may still be."""
+    with watch.stage("line search"):
+        tried = problem.evaluate(_changes(problem, start, opening.step, SHORTER))
+    best = tried.only(tried.best())
+    if best.score.beats(start.score):
+        return _Descent(trial=best, programs=programs, price_NR=price_NR)
+    if not is_fresh:
+        return _Descent(trial=start, programs=programs, price_NR=price_NR)
+    small = not opening.score.beats(start.score, by=10 * _enough(start))
+    why = f"no step length made iteration {programs} better"
+    return _Descent(trial=start, programs=programs, price_NR=price_NR, why=why, converged=small)
 
 
 def _ended(
@@ -127,34 +209,35 @@ def _enough(trial: Trial) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Expected:
-    """What the quadratic program promises."""
+class _Step:
+    """A step, and what its program promises."""
 
+    step: Step
     score: Score
     excess_NR: np.ndarray
     y_NY: np.ndarray
+    enough: float
+
+    @classmethod
+    def of(cls, problem: Problem, lin: Linearisation, at: Trial, sub: Subproblem, step: Step) -> _Step:
+        excess_NR = at.excess_KNR[0] + lin.soft_NRP @ step.change_P
+        score = Score.of(float(at.cost_K[0]) + step.cost, problem.limits.penalties(excess_NR[None])[0])
+        outputs = at.forecast.y_KNY.shape[2]
+        y_NY = at.forecast.y_KNY[0] + lin.outputs_NSP[:, :outputs] @ step.change_P
+        return cls(step=step, score=score, excess_NR=excess_NR, y_NY=y_NY, enough=_enough(at))
+
+    def is_kept_by(self, problem: Problem, better: Trial) -> bool:
+        """Whether the true forecast is the linear one, so that the program's optimum is the problem's."""
+        off = np.abs(better.forecast.y_KNY[0] - self.y_NY) / problem.cost.span_Y
+        beyond = np.abs(better.excess_KNR[0] - self.excess_NR)
+        straight = off.max(initial=0.0) <= EXACT and beyond.max(initial=0.0) <= EXACT
+        return straight and abs(better.score.merit - self.score.merit) <= self.enough
 
 
-def _expected(problem: Problem, trial: Trial, sensitivity: Sensitivity, step: Step) -> _Expected:
-    change_P = step.change_P * problem.per_change(problem.cost.span_U)
-    excess_NR = trial.excess_KNR[0] + problem.limits.gradient(sensitivity) @ change_P
-    score = Score.of(float(trial.cost_K[0]) + step.cost, problem.limits.penalties(excess_NR[None])[0])
-    y_NY = trial.forecast.y_KNY[0] + sensitivity.y_NYP @ change_P
-    return _Expected(score=score, excess_NR=excess_NR, y_NY=y_NY)
-
-
-def _as_expected(problem: Problem, better: Trial, expected: _Expected, enough: float) -> bool:
-    """Whether the true forecast is the linear one, so that the program's optimum is the problem's."""
-    off = np.abs(better.forecast.y_KNY[0] - expected.y_NY) / problem.cost.span_Y
-    beyond = np.abs(better.excess_KNR[0] - expected.excess_NR)
-    straight = off.max(initial=0.0) <= EXACT and beyond.max(initial=0.0) <= EXACT
-    return straight and abs(better.score.merit - expected.score.merit) <= enough
-
-
-def _steps(problem: Problem, trial: Trial, step: Step) -> np.ndarray:
+def _changes(problem: Problem, trial: Trial, step: Step, lengths: tuple[float, ...]) -> np.ndarray:
     """Changes after steps of several lengths, [K, M, U]; the full one put exactly inside the hard bounds."""
     changes_MU = trial.changes_KMU[0]
     full_MU = changes_MU + step.change_P.reshape(changes_MU.shape)
     rows_NU = problem.forecaster.horizon.rows(problem.bounds, full_MU * problem.cost.span_U)
     full_MU = problem.as_changes(rows_NU)
-    return np.array([changes_MU + length * (full_MU - changes_MU) for length in STEP_LENGTHS])
+    return np.array([changes_MU + length * (full_MU - changes_MU) for length in lengths])

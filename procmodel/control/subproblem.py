@@ -1,7 +1,17 @@
-"""The quadratic program around a plan, from its forecast and the derivatives.
+"""The quadratic program around a plan, from its forecast and from derivatives that were taken there or nearby.
 
 Shapes: N rows of the horizon, M blocks, U MVs, P = M * U changes [spans of their MV], S = Y + U, R soft limits,
-A level rows, Q slacks in use.
+A level rows, B soft rows, Q slacks in use.
+
+    minimise  g' p + 1/2 p' H p    with    excess(plan) + J p <= slack
+
+The tangents J and the Hessian H are dear, the forecast and one adjoint are not. So a `Linearisation` is kept for
+several programs: around each further plan the excess is that of its own rollout, and
+
+    g = d cost/dx + (J_plan - J)' price
+
+is exact, from one pass back through the horizon. A plan at which such a program promises nothing satisfies the
+first-order conditions of the true problem, whatever J it was found with.
 """
 
 from __future__ import annotations
@@ -10,15 +20,38 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from procmodel.control.curvature import model_curvature
 from procmodel.control.limits import WEIGHT
 from procmodel.control.objective import positive_part
 from procmodel.control.problem import Problem, Trial
 from procmodel.control.qp import QuadraticProgram, Step
-from procmodel.control.sensitivities import Sensitivity
+from procmodel.control.sensitivities import Seeds, Sensitivity
 
 # Keeps the program strictly convex where nothing decides a change; relative to the largest curvature.
 REGULARISATION = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linearisation:
+    """Derivatives at one plan, in the changes [spans].
+
+    Attributes:
+        changes_MU: Of the plan.
+        sensitivity: As the forecaster gave it.
+        outputs_NSP: d(y, u)/dx.
+        soft_NRP: d(excess)/dx.
+        hessian_PP: Of the cost, positive definite.
+    """
+
+    changes_MU: np.ndarray
+    sensitivity: Sensitivity
+    outputs_NSP: np.ndarray
+    soft_NRP: np.ndarray
+    hessian_PP: np.ndarray
+
+    def is_at(self, trial: Trial) -> bool:
+        """Whether they were taken at this plan."""
+        changes_MU = trial.changes_KMU[0]
+        return self.changes_MU is changes_MU or np.array_equal(self.changes_MU, changes_MU)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +61,13 @@ class Subproblem:
     Attributes:
         kept_NR: Soft limits that have a row in the program; the others cannot be reached by any allowed change.
         rank_Q: Rank of the limit that each slack belongs to.
+        is_exact: Whether the gradient is the true one, so that a program without promise means an optimum.
     """
 
     program: QuadraticProgram
     kept_NR: np.ndarray
     rank_Q: np.ndarray
+    is_exact: bool
 
     def prices(self, step: Step) -> np.ndarray:
         """Multipliers of all soft limits, [N, R]; none is worth more than the penalty it stands for."""
@@ -41,66 +76,105 @@ class Subproblem:
         return price_NR
 
 
-def subproblem(problem: Problem, trial: Trial, sensitivity: Sensitivity, price_NR: np.ndarray | None) -> Subproblem:
-    """The quadratic program around a plan.
+def linearised(problem: Problem, trial: Trial, price_NR: np.ndarray | None, *, again: bool = False) -> Linearisation:
+    """All derivatives at a plan.
+
+    Setpoints do without the model's curvature, at half the price; where one linearisation was not enough for them,
+    the next ones have it.
+
+    Args:
+        price_NR: Multipliers of the soft limits from the program before; None for zero.
+        again: Whether this tick was linearised before.
+    """
+    cost, span_P = problem.cost, problem.per_change(problem.cost.span_U)
+    forecast = trial.forecast
+    y_NY, u_NU = forecast.y_KNY[0], forecast.moves_KNU[0]
+    gradient_NS, hessian_NSS = cost.quadratic(y_NY, u_NU, problem.now.dv_NV, problem.setpoint_Y)
+    bend = None
+    if cost.economic or (again and problem.forecaster.is_by_hand):
+        bend = _seeds(problem, trial, gradient_NS, np.zeros_like(trial.excess_KNR[0]) if price_NR is None else price_NR)
+    sensitivity = problem.forecaster.sensitivity(forecast, bend)
+    outputs_NSP = np.concatenate([sensitivity.y_NYP, sensitivity.moves_NUP], axis=1) * span_P
+    flat_BP = outputs_NSP.reshape(-1, outputs_NSP.shape[2])
+    hessian_PP = flat_BP.T @ (hessian_NSS @ outputs_NSP).reshape(flat_BP.shape)
+    hessian_PP += np.diag((cost.move_hessian() * cost.span_U**2).ravel())
+    if sensitivity.curvature_PP is not None:
+        # The sum is made convex, not each stage of it: stages that curve up pay for those that curve down.
+        bent_PP = sensitivity.curvature_PP * span_P * span_P[:, None]
+        hessian_PP = positive_part((hessian_PP + bent_PP)[None])[0]
+    ridge = REGULARISATION * max(float(np.abs(np.diag(hessian_PP)).max()), 1e-3)
+    return Linearisation(
+        changes_MU=trial.changes_KMU[0],
+        sensitivity=sensitivity,
+        outputs_NSP=outputs_NSP,
+        soft_NRP=problem.limits.gradient(sensitivity) * span_P,
+        hessian_PP=0.5 * (hessian_PP + hessian_PP.T) + ridge * np.eye(len(hessian_PP)),
+    )
+
+
+def subproblem(problem: Problem, lin: Linearisation, trial: Trial, price_NR: np.ndarray | None) -> Subproblem:
+    """The program around a plan, with derivatives taken there or nearby; the gradient is exact where that is cheap.
 
     Args:
         price_NR: Multipliers of the soft limits from the program before; None for zero.
     """
-    span_P = problem.per_change(problem.cost.span_U)
-    hessian_PP, gradient_P = _cost_model(problem, trial, sensitivity, price_NR)
+    gradient_P, is_exact = _gradient(problem, lin, trial, price_NR)
     changes_MU = trial.changes_KMU[0]
     bounds, span_U = problem.bounds, problem.cost.span_U
     least_P = (bounds.down_MU / span_U - changes_MU).ravel()
     most_P = (bounds.up_MU / span_U - changes_MU).ravel()
     least_P, most_P = np.minimum(least_P, 0.0), np.maximum(most_P, 0.0)  # the plan is inside, but for rounding
-    gradient_NRP = problem.limits.gradient(sensitivity) * span_P
     excess_NR = trial.excess_KNR[0]
     # A row that no allowed change can bring to its limit is left out.
-    reach_NR = np.maximum(gradient_NRP * least_P, gradient_NRP * most_P).sum(axis=2)
+    reach_NR = np.maximum(lin.soft_NRP * least_P, lin.soft_NRP * most_P).sum(axis=2)
     kept = excess_NR + reach_NR > 0.0
     row_N, limit_R = np.nonzero(kept)
     count = max(excess_NR.shape[1], 1)
     used, slack_B = np.unique(problem.limits.segment_N[row_N] * count + limit_R, return_inverse=True)
     levels, low, high = _levels(problem, changes_MU)
     program = QuadraticProgram(
-        hessian_PP=hessian_PP,
+        hessian_PP=lin.hessian_PP,
         gradient_P=gradient_P,
         least_P=least_P,
         most_P=most_P,
         levels_AP=levels,
         level_low_A=low,
         level_high_A=high,
-        soft_BP=gradient_NRP[row_N, limit_R],
+        soft_BP=lin.soft_NRP[row_N, limit_R],
         excess_B=excess_NR[row_N, limit_R],
         slack_B=slack_B,
         price_Q=WEIGHT * problem.limits.advices_Q[used // count],
         slack_most_Q=np.full(len(used), np.inf),
+        likely_B=None if price_NR is None else price_NR[row_N, limit_R] > 0.0,
     )
-    return Subproblem(program=program, kept_NR=kept, rank_Q=problem.limits.rank_R[used % count])
+    return Subproblem(program=program, kept_NR=kept, rank_Q=problem.limits.rank_R[used % count], is_exact=is_exact)
 
 
-def _cost_model(
-    problem: Problem, trial: Trial, sensitivity: Sensitivity, price_NR: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Hessian [P, P], positive definite, and gradient [P] of the cost in the changes [spans]."""
-    cost, span_P = problem.cost, problem.per_change(problem.cost.span_U)
-    y_NY, u_NU = trial.forecast.y_KNY[0], trial.forecast.moves_KNU[0]
-    gradient_NS, hessian_NSS = cost.quadratic(y_NY, u_NU, problem.now.dv_NV, problem.setpoint_Y)
-    outputs_NSP = np.concatenate([sensitivity.y_NYP, sensitivity.moves_NUP], axis=1) * span_P
-    move_MU = cost.move_hessian() * cost.span_U**2
-    gradient_P = np.einsum("ns,nsp->p", gradient_NS, outputs_NSP) + (move_MU * trial.changes_KMU[0]).ravel()
-    hessian_PP = np.einsum("nsp,nst,ntq->pq", outputs_NSP, hessian_NSS, outputs_NSP, optimize=True)
-    hessian_PP += np.diag(move_MU.ravel())
-    if cost.economic:
-        prices = np.zeros_like(trial.excess_KNR[0]) if price_NR is None else price_NR
-        price_NY, price_NG = problem.limits.by_output(prices, y_NY.shape[1], trial.forecast.margins_KNG.shape[2])
-        by_cv = gradient_NS[:, : y_NY.shape[1]] + price_NY
-        bent_PP = model_curvature(problem.forecaster, trial.forecast, sensitivity, by_cv, price_NG)
-        # The sum is made convex, not each stage of it: stages that curve up pay for those that curve down.
-        hessian_PP = positive_part((hessian_PP + bent_PP * span_P * span_P[:, None])[None])[0]
-    ridge = REGULARISATION * max(float(np.abs(np.diag(hessian_PP)).max()), 1e-3)
-    return 0.5 * (hessian_PP + hessian_PP.T) + ridge * np.eye(len(hessian_PP)), gradient_P
+def _gradient(
+    problem: Problem, lin: Linearisation, trial: Trial, price_NR: np.ndarray | None
+) -> tuple[np.ndarray, bool]:
+    """The program's gradient, [P], and whether it is exact."""
+    cost, forecast = problem.cost, trial.forecast
+    y_NY = forecast.y_KNY[0]
+    gradient_NS, _ = cost.quadratic(y_NY, forecast.moves_KNU[0], problem.now.dv_NV, problem.setpoint_Y)
+    move_P = (cost.move_hessian() * cost.span_U**2 * trial.changes_KMU[0]).ravel()
+    is_here = lin.is_at(trial)
+    if is_here or not problem.forecaster.is_by_hand:
+        return np.tensordot(gradient_NS, lin.outputs_NSP, axes=2) + move_P, is_here
+    price_NR = np.zeros_like(trial.excess_KNR[0]) if price_NR is None else price_NR
+    seeds = _seeds(problem, trial, gradient_NS, price_NR)
+    through_P = problem.forecaster.gradient(forecast, seeds) * problem.per_change(cost.span_U)
+    outputs = y_NY.shape[1]
+    direct_P = np.tensordot(gradient_NS[:, outputs:], lin.outputs_NSP[:, outputs:], axes=2)
+    return through_P + direct_P + move_P - np.tensordot(price_NR, lin.soft_NRP, axes=2), True
+
+
+def _seeds(problem: Problem, trial: Trial, gradient_NS: np.ndarray, price_NR: np.ndarray) -> Seeds:
+    """Derivative of cost and priced limits by the CVs and margins."""
+    forecast = trial.forecast
+    outputs = forecast.y_KNY.shape[2]
+    price_NY, price_NG = problem.limits.by_output(price_NR, outputs, forecast.margins_KNG.shape[2])
+    return Seeds(y_NY=gradient_NS[:, :outputs] + price_NY, margins_NG=price_NG)
 
 
 def _levels(problem: Problem, changes_MU: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -19,7 +19,8 @@ PER_OCTAVE = 32  # bins of the interval histogram in each doubling, of equal wid
 BINS = 64 * PER_OCTAVE
 _SHIFT, _BIAS = 52 - 5, 1023 * PER_OCTAVE  # leave the exponent and as many bits as tell the bins of a doubling
 NONE, GOOD, BAD = 0, 1, 2  # where a tag stands
-MEAN, START, LAST, LEAST, MOST, ROUND = 0, 1, 2, 3, 4, 5  # what its cells hold
+MEAN, START, LAST, LEAST, MOST, ROUND, SAMPLES = 0, 1, 2, 3, 4, 5, 6  # what its cells hold
+ONE_SAMPLE = 1 << 44  # counts samples in the good time of a cell, which is below 2^44 us = 200 days
 WHOLE = -1  # in place of the good time of a cell that is good as a whole or not at all
 
 RULE = np.dtype(
@@ -61,8 +62,8 @@ class Grid(NamedTuple):
     Attributes:
         held_TC: First mean of the cell (the mean is kept about it: a constant then comes out as itself, bit by bit),
             or what else it holds.
-        area_TC: Area about it [unit us].
-        good_TC: Time that was good [us].
+        area_TC: Area about it [unit us]; of a mean of samples, their sum.
+        good_TC: Time that was good [us]; of a mean of samples, plus `ONE_SAMPLE` for each.
         age_TA: Age of the value at the row's end [s].
         lo, hi: Times that may enter.
         row0: Number of the first row, counted from 1970.
@@ -137,6 +138,8 @@ def _unlike_mean(rule: Any, r: int, c: int, at_start: bool, va: float, vb: float
     first = grid.good_TC[r, c] == 0
     if rule.cell == LAST:
         grid.held_TC[r, c] = vb
+    elif rule.cell == SAMPLES:  # where no sample lies in the cell there is one piece, and this is its mean
+        grid.held_TC[r, c] = 0.5 * (va + vb)
     elif rule.cell == LEAST:
         grid.held_TC[r, c] = min(va, vb) if first else min(grid.held_TC[r, c], va, vb)
     elif rule.cell == MOST:
@@ -269,6 +272,10 @@ def add_block(
             tag.rate = math.nan
         tag.now = GOOD if good else BAD
         tag.time, tag.value = t, v
+        if good and rule.cell == SAMPLES and grid.lo <= t < grid.hi:
+            r = t // grid.step - grid.row0
+            grid.area_TC[r, c] += v
+            grid.good_TC[r, c] += ONE_SAMPLE
         if good and rule.cell == START and rule.gain == 0.0 and grid.lo <= t < grid.hi and t % grid.step == 0:
             r = t // grid.step - grid.row0
             grid.held_TC[r, c], grid.good_TC[r, c] = v, WHOLE
@@ -285,6 +292,9 @@ def settle(rules_C: np.ndarray, starts_C: np.ndarray, grid: Grid, fraction_TC: n
     for r in range(grid.held_TC.shape[0]):
         for c in range(grid.held_TC.shape[1]):
             good, held, rule = grid.good_TC[r, c], grid.held_TC[r, c], rules_C[c]
+            if rule.cell == SAMPLES and good >= ONE_SAMPLE:
+                held = grid.area_TC[r, c] / (good // ONE_SAMPLE)
+                good %= ONE_SAMPLE
             # All the way round points nowhere.
             nowhere = rule.cell == ROUND and math.hypot(held, grid.area_TC[r, c]) < 1e-9 * good
             if good == 0 or nowhere:

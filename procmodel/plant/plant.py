@@ -163,6 +163,8 @@ class Advising(Frozen):
         move_weight: Move suppression, relative to the CVs' weights [-].
         max_age: The newest sample may not be older than this; absent: 5 sample times.
         expires: The advice may not be followed after this time; absent: `every`.
+        mode: off, simulate or advise: the most that is asked for; health may allow less.
+        target_layer: First find where the plant should rest, then steer there.
     """
 
     objective: str | None = None
@@ -172,6 +174,8 @@ class Advising(Frozen):
     move_weight: Annotated[float, Field(ge=0)] = 0.1
     max_age: Duration | None = None
     expires: Duration | None = None
+    mode: Literal["off", "simulate", "advise"] = "advise"
+    target_layer: bool = False
 
 
 def _pair(key: Any) -> tuple[str, str]:

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from procmodel.errors import DatasetError
+from procmodel.world_model.surprise import SHRINK
 
 Array = np.ndarray
 Signals = Sequence[Array]
@@ -25,8 +26,6 @@ Signals = Sequence[Array]
 
 SHARES = (1.0, 0.3, 0.1)
 """Share of the newest row in the running mean of each chart: one row, some 6 rows, some 20 rows."""
-SHRINK = 0.1
-"""Share of the diagonal in each covariance: few rows know a full one badly."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

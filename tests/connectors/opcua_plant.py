@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,6 +12,7 @@ from typing import Any
 
 from asyncua import Server, ua
 from asyncua.server.history import HistoryDict
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from connectors.opcua_session import EventLoop
 
@@ -43,7 +46,12 @@ class PlantServer:
 
     async def _start(self, pki: Path | None, user_manager: Any) -> None:
         self.server = Server(user_manager=user_manager)
-        await self.server.init()
+        # Ten thousand standard nodes, all to be kept: looking for garbage among them takes longer than making them.
+        gc.disable()
+        try:
+            await self.server.init()
+        finally:
+            gc.enable()
         self.server.set_endpoint(self.address)
         self.server.set_server_name("procmodel test")
         if pki is None:
@@ -61,6 +69,13 @@ class PlantServer:
         self.server.set_security_policy([ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt])
         await self.server.load_certificate(str(pki / "own.der"))
         await self.server.load_private_key(str(pki / "own.pem"))
+        known = [path.read_bytes() for path in (pki / "trusted").iterdir()]
+
+        async def only_known(certificate: Any, _application: Any) -> None:
+            if certificate.public_bytes(Encoding.DER) not in known:
+                raise ua.uaerrors.BadCertificateUntrusted
+
+        self.server.set_certificate_validator(only_known)
 
     def add(self, tag: str, rows: Sequence[Row] = (), *, historize: bool = True, **about: Any) -> Any:
         """A variable called by a text, with its history."""
@@ -89,7 +104,11 @@ class PlantServer:
         self.nodes[tag] = node
         if historize:
             await self.server.historize_node_data_change(node, period=None)
-            self.store._datachanges[node.nodeid].clear()  # the value that stood there when history was switched on
+            # The value that stood there when history was switched on, as soon as it has come.
+            kept = self.store._datachanges[node.nodeid]
+            while not kept:
+                await asyncio.sleep(0.001)
+            kept.clear()
         for seconds, value, status in rows:
             await self.store.save_node_value(node.nodeid, data_value(seconds, value, status, kind))
         return node
@@ -100,6 +119,15 @@ class PlantServer:
 
     def value(self, tag: str) -> Any:
         return self.loop.run(self.nodes[tag].read_value())
+
+    def cut_connections(self) -> None:
+        """As if a cable were pulled."""
+
+        async def cut() -> None:
+            for transport in list(self.server.iserver.asyncio_transports):
+                transport.abort()
+
+        self.loop.run(cut())
 
     def close(self) -> None:
         self.loop.run(self.server.stop())

@@ -9,8 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from procmodel.constraints.head import ConstraintHead
 from procmodel.data.window import Columns, Scaler, Window
 from procmodel.plant import Plant
+from procmodel.world_model.latent_model import LatentModel, ModelConfig
+from procmodel.world_model.recurrent import GruConfig, GruModel
 
 
 def make_plant(tags: dict[str, Any], **advice: Any) -> Plant:
@@ -134,3 +137,61 @@ class MlpModel(torch.nn.Module):
 
     def read_out(self, z_BD: Tensor) -> Tensor:
         return self._read(z_BD)
+
+
+COLUMN: dict[str, Any] = {
+    "Reflux": {"role": "MV", "unit": "kg/h", "limits": [-2, 2], "max_move": 0.6},
+    "Steam": {"role": "MV", "unit": "kg/h", "limits": [-2, 2], "max_move": 0.4},
+    "Feed": {"role": "DV", "unit": "kg/h"},
+    "Purity": {"role": "CV", "unit": "%", "setpoint": 0.4, "limits": {"high": {"at": 0.6, "rank": 1}}},
+    "Level": {"role": "CV", "unit": "%", "setpoint": -0.2, "limits": {"low": {"at": -0.5, "rank": 2}}},
+    "Yield": {"role": "CV", "unit": "%", "limits": {"low": {"at": -0.3, "rank": 3}}},
+}
+
+
+def latent_model(plant: Plant, *, state: int = 4, latent: int = 3, hidden: int = 12, seed: int = 1) -> LatentModel:
+    """A latent model with random weights in every part, stable and clearly bent."""
+    torch.manual_seed(seed)
+    config = ModelConfig(columns=Columns.of(plant), rows=3, lags=2, state=state, latent=latent, hidden=hidden)
+    model = LatentModel(config).double().requires_grad_(False)
+    for name in ("A", "B", "C", "bias", "offset", "to_state", "state_bias"):
+        values = getattr(model, name)
+        values.copy_(torch.randn_like(values) * 0.3)
+    model.A.copy_(torch.linalg.qr(model.A)[0] * 0.9)
+    for network in (model.predictor, model.head):
+        for layer in network:
+            if isinstance(layer, torch.nn.Linear):
+                layer.weight.normal_(std=0.8 / layer.in_features**0.5)
+                layer.bias.normal_(std=0.3)
+    return model
+
+
+def gru_model(plant: Plant, *, latent: int = 7, seed: int = 1, spread: float = 0.7) -> GruModel:
+    """A gated recurrent model with random weights."""
+    torch.manual_seed(seed)
+    model = GruModel(GruConfig(columns=Columns.of(plant), rows=3, latent=latent)).double().requires_grad_(False)
+    for weight in model.cell.parameters():
+        weight.normal_(std=spread)
+    return model
+
+
+def curved_head(latent: int, *, curved: int = 2, rank: int = 2) -> ConstraintHead:
+    """A quadratic margin of a latent."""
+    rng = np.random.default_rng(7)
+    return ConstraintHead(
+        name="foam",
+        unit="cm",
+        rank=rank,
+        linear_D=rng.normal(size=latent),
+        offset=3.0,
+        directions_QD=rng.normal(size=(curved, latent)),
+        centre_Q=rng.normal(size=curved),
+        curvature_QQ=rng.normal(size=(curved, curved)) * 0.2,
+        allowance_now=0.1,
+        allowance_H=np.array([0.1, 0.2]),
+        confidence=0.9,
+        labels=20,
+        error=0.1,
+        skill=0.8,
+        form="curved",
+    )

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from control_fakes import (
+    COLUMN,
     TANKS,
     LinearModel,
     TanksModel,
+    latent_model,
     make_plant,
     tanks_at_rest,
     tanks_next,
@@ -18,6 +20,7 @@ from control_fakes import (
 from torch import Tensor
 
 from procmodel.control.bias import BiasFilter, correction, encode_history, filled, past_errors
+from procmodel.control.past import PastForecasts
 from procmodel.data.window import Columns
 from procmodel.world_model.protocol import rollout
 
@@ -135,3 +138,28 @@ def test_filled_takes_the_value_before_and_at_the_start_the_one_after() -> None:
     nan = np.nan
     rows = np.array([[nan, 1.0, nan], [2.0, nan, nan], [nan, 3.0, nan]])
     np.testing.assert_array_equal(filled(rows), [[2.0, 1.0, nan], [2.0, 1.0, nan], [2.0, 3.0, nan]])
+
+
+def test_forecasts_carried_on_are_those_made_anew() -> None:
+    """Over gaps, a late sample, a repeated tick and a jump, with a network whose encoder reads every row."""
+    plant = make_plant(COLUMN, horizon="60 s", blocks=4)
+    model, scaler, columns = latent_model(plant), unit_scaler(plant), Columns.of(plant)
+    rng = np.random.default_rng(8)
+    record_TC = rng.normal(size=(90, 6))
+    record_TC[rng.random(record_TC.shape) < 0.1] = np.nan
+    length = model.rows + 12 + 3
+
+    def forecasts() -> PastForecasts:
+        return PastForecasts(model=model, scaler=scaler, columns=columns, steps=12, memory=4, most=2)
+
+    carried, anew = forecasts(), []
+    for end in (40, 41, 43, 43, 44, 60, 61, 62, 63):
+        rows_RC = record_TC[end - length : end].copy()
+        if end == 62:
+            rows_RC[-2, 3] = 0.5  # came late
+        fresh = forecasts()
+        found, expected = carried.at(rows_RC), fresh.at(rows_RC)
+        np.testing.assert_allclose(found.latent_D, expected.latent_D, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(found.errors_NmY, expected.errors_NmY, rtol=1e-10, atol=1e-12)
+        anew.append(carried.made_anew)
+    assert anew == [1, 1, 1, 1, 1, 2, 2, 3, 4]

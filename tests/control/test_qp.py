@@ -65,8 +65,8 @@ def by_ipopt(program: QuadraticProgram) -> float:
         x0=0,
         lbx=np.concatenate([program.least_P, np.zeros(10)]),
         ubx=np.concatenate([program.most_P, np.full(10, np.inf)]),
-        lbg=np.concatenate([program.level_low_A, np.full(ROWS, -np.inf)]),
-        ubg=np.concatenate([program.level_high_A, np.zeros(ROWS)]),
+        lbg=np.concatenate([program.level_low_A, np.full(len(program.excess_B), -np.inf)]),
+        ubg=np.concatenate([program.level_high_A, np.zeros(len(program.excess_B))]),
     )
     return float(answer["f"])
 
@@ -194,3 +194,31 @@ def test_a_solver_that_fails_hands_over_to_the_next_and_is_forgotten(monkeypatch
 def test_nothing_is_written_to_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
     QuadraticSolver(SOLVERS[:1]).solve(random_program(0, 0.5))
     assert capfd.readouterr().out == ""
+
+
+def many_rows(seed: int, hardness: float) -> QuadraticProgram:
+    """Two hundred soft rows, more than are handed over at once."""
+    program, rng = random_program(seed, hardness), np.random.default_rng(seed + 1000)
+    return replace(
+        program,
+        soft_BP=rng.normal(size=(200, CHANGES)) * 0.5,
+        excess_B=rng.normal(size=200) * 0.3 - 0.8 + hardness,
+        slack_B=np.repeat(np.arange(10), 20),
+    )
+
+
+@pytest.mark.parametrize("hardness", [-0.5, 0.0, 0.5])
+@pytest.mark.parametrize("hint", ["none", "right", "wrong"])
+def test_rows_that_join_when_broken_give_the_whole_programs_answer(hardness: float, hint: str) -> None:
+    for seed in range(4):
+        program = many_rows(seed, hardness)
+        whole = QuadraticSolver()._solved(program)
+        assert whole is not None
+        decisive_B = whole.price_B > 1e-6
+        likely_B = {"none": None, "right": decisive_B, "wrong": ~decisive_B & (np.arange(200) % 7 == 0)}[hint]
+        step = QuadraticSolver().solve(replace(program, likely_B=likely_B))
+        assert step is not None
+        np.testing.assert_allclose(step.change_P, whole.change_P, atol=1e-6)
+        np.testing.assert_allclose(step.slack_Q, whole.slack_Q, atol=1e-6)
+        np.testing.assert_allclose(step.price_B, whole.price_B, atol=1e-3)
+        assert objective(program, step.change_P) == pytest.approx(by_ipopt(program), rel=1e-5, abs=1e-5)

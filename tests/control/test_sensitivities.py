@@ -9,9 +9,8 @@ import torch
 from control_fakes import BEND, OUTFLOW, TANKS, MlpModel, TanksModel, make_plant, tanks_scaler, tanks_step, unit_scaler
 from torch import Tensor
 
-from procmodel.control.curvature import model_curvature
 from procmodel.control.horizon import Horizon
-from procmodel.control.sensitivities import Forecaster, Now
+from procmodel.control.sensitivities import Forecaster, Now, Seeds
 from procmodel.data.window import Columns, Scaler
 from procmodel.plant import Plant
 from procmodel.world_model.protocol import WorldModel
@@ -120,7 +119,8 @@ def test_curvature_agrees_with_casadi() -> None:
     now = now_of(plant, scaler)
     bounds = fc.horizon.bounds(START_U, np.zeros(2, dtype=bool))
     forecast = fc.forecast(now, fc.horizon.rows(bounds, x.reshape(-1, 2))[None])
-    found = model_curvature(fc, forecast, fc.sensitivity(forecast), by_cv, by_margin)
+    found = fc.sensitivity(forecast, Seeds(y_NY=by_cv, margins_NG=by_margin)).curvature_PP
+    assert found is not None
     np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9 * np.abs(expected).max())
 
 

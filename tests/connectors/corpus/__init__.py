@@ -1,7 +1,7 @@
 """Exports as plants hand them over, each made from a truth that no reader of ours has touched.
 
 Every case writes its files from moments in UTC, numbers and words, with code that only formats; what is expected of
-a reader is that truth. `CASES` lists them all; `tests/connectors/test_corpus.py` and `experiments/export_fuzz.py` use them.
+a reader is that truth. `CASES` lists them all, for `tests/connectors/test_corpus.py` and `experiments/export_fuzz.py`.
 """
 
 from corpus.binary import BINARY

@@ -1,10 +1,10 @@
 """pcgym behind a pipe, run by an interpreter of its own: pcgym 0.1.8 needs a numpy older than procmodel's.
 
-One JSON object per line: `{"do": "make", "task": NAME, "setpoints": {...} or null}`, `{"do": "step", "u": [...]}` [unit of the
-input], `{"do": "peers"}`. Answers stand on the line's answer; nothing of procmodel is imported here.
+One JSON object per line, each answered by one: `{"do": "make", "task": NAME, "setpoints": {...} or null}`, `{"do":
+"step", "u": [...]}` [unit of the input], `{"do": "peers", "task": NAME}`. Nothing of procmodel is imported here.
 
-The tasks are those of the pc-gym paper (Bloor et al. 2024, arXiv:2410.22093): its setpoints, bounds, scales and rewards,
-with the measurement noise off.
+The tasks are those of the pc-gym paper (Bloor et al. 2024, arXiv:2410.22093): its setpoints, bounds, scales and
+rewards, with the measurement noise off.
 """
 
 import json
