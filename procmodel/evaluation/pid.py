@@ -33,7 +33,10 @@ class Loop:
 
 
 class PidControl:
-    """All loops at once, in velocity form, from the MVs as they are found; within the limits of the MVs."""
+    """All loops at once, in velocity form, from the MVs as they are found, within the MVs' limits and move sizes.
+
+    What `max_move` allows an advice is spread over the rows between two of them.
+    """
 
     name = "pid"
     every_row = True
@@ -43,6 +46,10 @@ class PidControl:
         self._mv = [plant.mvs.index(loop.mv) for loop in loops]
         self._cv = [plant.cvs.index(loop.cv) for loop in loops]
         self._column = [plant.columns.index(loop.cv) for loop in loops]
+        every = max(1, round((plant.advice.every or plant.sample_time) / plant.sample_time))
+        moves = [plant.tags[name].max_move for name in plant.mvs]
+        self._down = [-move.down / every if move else -math.inf for move in moves]
+        self._up = [move.up / every if move else math.inf for move in moves]
 
     def reset(self, episode: Episode) -> None:
         self._errors: list[float] | None = None
@@ -57,7 +64,8 @@ class PidControl:
         self._errors = errors
         u = np.array(observation.u_previous, dtype=float)
         for i, loop, error, last in zip(self._mv, self._loops, errors, before, strict=True):
-            u[i] += loop.gain * (error - last + error / loop.reset)
+            move = loop.gain * (error - last + error / loop.reset)
+            u[i] += min(max(move, self._down[i]), self._up[i])
         for i, name in enumerate(self._plant.mvs):
             limits = self._plant.tags[name].limits
             low, high = (end.at if end else math.inf * side for end, side in ((limits.low, -1), (limits.high, 1)))

@@ -99,6 +99,7 @@ class ReferencePlant:
         disturbances, setpoints: By rows and seed; `setpoints` is [T, Y], NaN where a CV has none.
         task: Setpoints of a closed-loop trial, as `setpoints`; None: those the operator is asked for.
         hourly_cost: True economic cost [currency/h] of CVs [Y] and MVs [U]; None where setpoints are tracked.
+        text: The plant file; None: the packaged one of that name.
     """
 
     name: str
@@ -123,6 +124,7 @@ class ReferencePlant:
     element_rows: int = 0
     hourly_cost: Callable[[Any, Any], Any] | None = None
     task: Callable[[int, int], np.ndarray] | None = None
+    text: str | None = None
 
     def __post_init__(self) -> None:
         for array in (self.x0, self.u0, self.d0, self.w0, self.noise):
