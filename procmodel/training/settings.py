@@ -84,6 +84,7 @@ def settings(plant: Plant, audit: Sequence[MoveAudit], seed: int = 0) -> Setting
     feedback = any(m.moves_answer_cvs for m in audit)
     rollout = rollout_rows(plant, feedback=feedback)
     guarded = feedback and rollout == 1
+    shrink = (10.0 if guarded else 0.0) if wish.shrink == "auto" else wish.shrink
     return Settings(
         rows=window_rows(plant),
         rollout=rollout,
@@ -95,6 +96,6 @@ def settings(plant: Plant, audit: Sequence[MoveAudit], seed: int = 0) -> Setting
         batches=wish.batches,
         batch=wish.batch,
         learning_rate=wish.learning_rate,
-        weights=Weights(sigreg=wish.sigreg * 0.1, shrink=10.0 if guarded else 0.0, anchor=3.0 if guarded else 0.0),
+        weights=Weights(sigreg=wish.sigreg * 0.1, shrink=shrink, anchor=3.0 if guarded else 0.0),
         seed=seed,
     )
