@@ -31,3 +31,11 @@ def tennessee_eastman() -> tuple[np.ndarray, list[np.ndarray]]:
     folder = folder_of("tennessee_eastman")
     normal = np.loadtxt(folder / "d00.dat").T  # this file alone lies on its side
     return normal, [np.loadtxt(folder / f"d{fault:02d}_te.dat") for fault in range(22)]
+
+
+def cascaded_tanks() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Pump voltage and level [V], both [1024], of the half that estimates and of the half that tests."""
+    table = np.genfromtxt(
+        folder_of("cascaded_tanks") / "cascaded_tanks_dataBenchmark.csv", delimiter=",", skip_header=1, usecols=range(4)
+    )
+    return (table[:, 0], table[:, 2]), (table[:, 1], table[:, 3])

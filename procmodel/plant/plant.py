@@ -136,6 +136,8 @@ class Training(Frozen):
         hidden: Width of the hidden layers.
         epochs, batches: Training length: epochs of so many batches.
         batch: Windows per batch.
+        shrink: How much what the network adds to the linear answer is held small; "auto": 10 where moves answer the
+            plant and free runs are one row long, else 0. A short record asks for 0.1 to 1 [-].
         members: Models trained from different seeds.
     """
 
@@ -148,6 +150,7 @@ class Training(Frozen):
     batch: Annotated[int, Field(ge=8)] = 128
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     sigreg: Annotated[float, Field(ge=0)] = 0.1
+    shrink: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
     members: Annotated[int, Field(ge=1, le=20)] = 1
 
 

@@ -96,6 +96,7 @@ def settings(plant: Plant, audit: Sequence[MoveAudit], seed: int = 0) -> Setting
     feedback = any(m.moves_answer_cvs for m in audit)
     rollout = rollout_rows(plant, feedback=feedback)
     guarded, signs = feedback and rollout == 1, declared_signs(plant)
+    shrink = (10.0 if guarded else 0.0) if wish.shrink == "auto" else wish.shrink
     return Settings(
         rows=window_rows(plant),
         rollout=rollout,
@@ -109,7 +110,7 @@ def settings(plant: Plant, audit: Sequence[MoveAudit], seed: int = 0) -> Setting
         learning_rate=wish.learning_rate,
         weights=Weights(
             sigreg=wish.sigreg * 0.1,
-            shrink=10.0 if guarded else 0.0,
+            shrink=shrink,
             anchor=3.0 if guarded else 0.0,
             # Far above the anchor, which would hold the average answer at a backbone that has the sign wrong.
             signs=100.0 if any(any(row) for row in signs) else 0.0,

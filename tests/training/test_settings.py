@@ -59,6 +59,12 @@ def test_the_plants_weight_of_sigreg_is_scaled_and_zero_stays_zero() -> None:
     assert settings(tiny_plant(sigreg=0), FREE).weights.sigreg == 0
 
 
+@pytest.mark.parametrize("audit", [FREE, ONE_ANSWERS])
+def test_a_stated_shrink_wins_over_what_the_audit_says(audit: list[Audited]) -> None:
+    assert settings(tiny_plant(shrink=0.3), audit).weights.shrink == 0.3
+    assert settings(tiny_plant(shrink=0), audit).weights.shrink == 0
+
+
 def test_settings_are_plain_json() -> None:
     found = settings(tiny_plant(), FREE).to_dict()
     assert json.loads(json.dumps(found)) == found
