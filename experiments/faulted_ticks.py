@@ -27,7 +27,7 @@ from procmodel.commands.advise import advisor_of, optimizer_of
 from procmodel.runtime import Tick, run
 from procmodel.simulation import Simulator
 
-SEED = 7
+SEED = 11
 START = datetime(2026, 1, 5, tzinfo=UTC)
 HEALTHY, SETTLED = 14, 6
 """Ticks before each fault; rows before the first advice in which nobody touches the pumps."""

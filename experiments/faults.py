@@ -64,7 +64,7 @@ KINDS = (
     Kind(name="clock jumps ahead", ticks=6, reasons=(_CLOCK, _STALE), due=0),
     Kind(name="clock jumps back", ticks=6, reasons=(_CLOCK, _AHEAD), due=0),
     Kind(name="both clocks jump", ticks=6, reasons=(_CLOCK,)),
-    Kind(name="distribution shift", ticks=20, reasons=(_SURPRISE, _LEAVES, _CV + r".*outside"), after=50),
+    Kind(name="distribution shift", ticks=20, reasons=(_SURPRISE, _LEAVES, _CV + r".*far outside"), after=50),
     Kind(name="stale data", ticks=12, reasons=(_STALE,), due=6),
     Kind(name="historian down", ticks=4, reasons=(r"^There is no sample at all",), due=0),
     Kind(name="history too short", ticks=4, reasons=(r"history: the model reads",), due=0),
@@ -184,7 +184,7 @@ class Situation:
 
     def push(self, count: int) -> np.ndarray:
         """Unmeasured inflow that the record never saw [cm3/s]."""
-        return np.full(count, 8.0 if self._is("distribution shift") else 0.0)
+        return np.full(count, 2.0 if self._is("distribution shift") else 0.0)
 
     def shown(self, row: np.ndarray) -> np.ndarray:
         """What the historian gets of the row that just ended."""

@@ -32,6 +32,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+head_app = typer.Typer(help="Constraint heads: margins that no sensor measures.", no_args_is_help=True)
+app.add_typer(head_app, name="head")
+
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -222,6 +225,34 @@ def advise(
         _show(advised.advice, plant.history.timezone if plant.history else None)
     if not advised.advice.is_move:
         raise typer.Exit(1)
+
+
+@head_app.command("fit")
+def head_fit(
+    plant_file: PlantFile,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The constraint, as the plant file names it.")],
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Learn one constraint head anew from its labels; the model stays as it is."""
+    plant = _plant(plant_file)
+    from procmodel.commands import head, model
+    from procmodel.commands.progress import Progress
+
+    place = model.place_of(plant, out)
+    with Progress() as progress:
+        facts = {**head.head_facts(head.fit(plant, place, name, progress)), "model": str(place.model)}
+    if as_json:
+        _print_json(facts)
+        return
+    print(
+        f"{name}: {facts['labels']} labels, {facts['form']}; error {facts['error']:.3g}, skill {facts['skill']:.2f} on "
+        f"labels left out; the {facts['confidence']:.0%} lower bound deducts {facts['allowance_now']:.3g} "
+        f"{facts['unit']} now"
+    )
+    for remark in facts["remarks"]:
+        print(remark)
+    print(f"Model: {place.model}")
 
 
 @app.command()

@@ -67,12 +67,12 @@ def _column(values_R: np.ndarray, tag: Tag, normal: Normal) -> tuple[np.ndarray,
     if tag.kind in (Kind.ANGLE, Kind.LABORATORY):  # one goes round, the other is rare and holds
         normal = replace(_ANYTHING, low=normal.low, high=normal.high)
     low, high = tag.valid if tag.valid is not None else (-math.inf, math.inf)
-    low, high = max(low, normal.low), min(high, normal.high)
     believed_R = np.where((values_R >= low) & (values_R <= high), values_R, np.nan)
+    low, high = max(low, normal.low), min(high, normal.high)
     if tag.role is Role.MV:
-        believed_R = _without_excursions(believed_R, tag)
+        believed_R = _without_excursions(np.where((believed_R >= low) & (believed_R <= high), believed_R, np.nan), tag)
     else:
-        believed_R = _without_jumps(believed_R, normal.jump, None if tag.role is Role.CV else SETTLED)
+        believed_R = _without_jumps(believed_R, normal, None if tag.role is Role.CV else SETTLED)
     frozen = _still_for(values_R)
     if frozen > normal.still:
         believed_R[len(values_R) - frozen + 1 :] = np.nan
@@ -111,22 +111,27 @@ def _why(newest: float, last: float, bounds: tuple[float, float], normal: Normal
         return "it has no good sample"
     if not bounds[0] <= newest <= bounds[1]:
         return (
-            f"it shows {newest:.4g} {unit}, outside {bounds[0]:.4g} to {bounds[1]:.4g} where it can be believed; "
-            "check its instrument and its unit"
+            f"it shows {newest:.4g} {unit}, far outside what the record held (believed are {bounds[0]:.4g} to "
+            f"{bounds[1]:.4g}); check its instrument and its unit, or bring the plant back"
         )
     if frozen > normal.still:
         return f"it has not changed at all for {frozen} rows; {normal.still:.0f} are usual at most"
     return f"it jumped from {last:.4g} to {newest:.4g} {unit}; {normal.jump:.3g} from row to row is usual at most"
 
 
-def _without_jumps(values_R: np.ndarray, jump: float, settled: int | None) -> np.ndarray:
+def _without_jumps(values_R: np.ndarray, normal: Normal, settled: int | None) -> np.ndarray:
     """NaN where a sample is further from the last believed one than one row and the gap between allow.
+
+    A plant may drift out of what the record held, and is believed on its way; a signal that is found out there from the
+    first row on, or gets there at once, is not.
 
     Args:
         settled: Rows at a new level after which it is believed; None: not as long as the old one is in sight.
     """
+    known_R = (values_R >= normal.low) & (values_R <= normal.high)
+    jump = normal.jump
     if not math.isfinite(jump):
-        return values_R
+        return np.where(known_R, values_R, np.nan)
     believed_R = values_R.copy()
     last, gap, run = math.nan, 0, 0
     first = _start(values_R, jump) if settled is None else 0  # whoever settles gets over a bad start
@@ -136,12 +141,12 @@ def _without_jumps(values_R: np.ndarray, jump: float, settled: int | None) -> np
         if not math.isfinite(value):
             gap += 1
             continue
-        if not math.isfinite(last) or abs(value - last) <= jump * math.sqrt(1 + gap):
+        if known_R[row] if not math.isfinite(last) else abs(value - last) <= jump * math.sqrt(1 + gap):
             last, gap, run = value, 0, 0
             continue
         near = run > 0 and abs(value - values_R[row - 1]) <= jump
         run = run + 1 if near else 1
-        if settled is not None and run >= settled:
+        if settled is not None and run >= settled and known_R[row]:
             last, gap, run = value, 0, 0
         else:
             believed_R[row] = np.nan

@@ -37,6 +37,8 @@ class Labels:
 def read_labels(path: Path, *, constraint: str) -> Labels:
     """Read a CSV with the columns `time` (ISO 8601 with its offset) and `margin`; other columns are left alone.
 
+    In place of `margin` there may be `event`: 1 where the thing happened, which is a margin of -1, else 0, which is +1.
+
     Raises:
         LabelError: File or column missing, a stamp without zone, a margin that is not a number, no rows.
     """
@@ -63,7 +65,8 @@ def read_labels(path: Path, *, constraint: str) -> Labels:
 def _rows(who: str, text: str) -> Iterator[tuple[datetime, float]]:
     reader = csv.DictReader(text.splitlines())
     got = [name.strip() for name in reader.fieldnames or ()]
-    missing = [name for name in ("time", "margin") if name not in got]
+    told = "event" if "event" in got and "margin" not in got else "margin"
+    missing = [name for name in ("time", told) if name not in got]
     if missing:
         raise LabelError(
             f"{who} has the columns {', '.join(got) or 'none'} and lacks {' and '.join(missing)}. "
@@ -72,7 +75,8 @@ def _rows(who: str, text: str) -> Iterator[tuple[datetime, float]]:
     reader.fieldnames = got
     for row in reader:
         where = f"{who}, line {reader.line_num}"
-        yield _time(where, (row["time"] or "").strip()), _margin(where, (row["margin"] or "").strip())
+        value = (row[told] or "").strip()
+        yield _time(where, (row["time"] or "").strip()), (_event if told == "event" else _margin)(where, value)
 
 
 def _time(where: str, text: str) -> datetime:
@@ -85,6 +89,13 @@ def _time(where: str, text: str) -> datetime:
     if stamp.tzinfo is None:
         raise LabelError(f"{where}: time {text!r} has no zone. Add its offset, such as {text}+01:00 or {text}Z.")
     return stamp.astimezone(UTC)
+
+
+def _event(where: str, text: str) -> float:
+    known = {"1": -1.0, "true": -1.0, "yes": -1.0, "0": 1.0, "false": 1.0, "no": 1.0}
+    if text.lower() not in known:
+        raise LabelError(f"{where}: event {text!r} is neither 1 (it happened) nor 0. Correct it, or take the line out.")
+    return known[text.lower()]
 
 
 def _margin(where: str, text: str) -> float:

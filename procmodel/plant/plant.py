@@ -87,12 +87,16 @@ class Constraint(Frozen):
 
     Attributes:
         labels: CSV with columns `time` and `margin` (positive is safe), relative to the plant file.
-        confidence: Share of cases in which the true margin is to lie above the calibrated lower bound [-].
+        confidence: Share of cases in which the true margin is to lie above the calibrated lower bound; of a logistic or
+            hinge head, share of unsafe cases that are to be told [-].
+        kind: regression (a measured margin), or logistic or hinge (only whether it was safe: the sign of `margin`, or a
+            column `event`, 1 where it happened).
         rank: As for a limit.
         unit: Unit of the margin.
     """
 
     labels: str
+    kind: Literal["regression", "logistic", "hinge"] = "regression"
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
     rank: Annotated[int, Field(ge=1, le=9)] = 2
     unit: str = "1"

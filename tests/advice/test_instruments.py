@@ -99,6 +99,14 @@ def test_a_level_in_another_unit_is_never_believed_however_long_it_stays(instrum
         assert (fault.rows, "check its instrument and its unit" in fault.why) == (count, True)
 
 
+def test_a_plant_that_drifts_out_of_its_record_is_believed_on_its_way(instruments: Instruments) -> None:
+    rows_RC, c = record(instruments.plant)[100 : 100 + ROWS], at(instruments.plant, "LI1.PV")
+    rows_RC[:, c] += np.linspace(0.0, 30.0, ROWS)  # the record spans ten
+    assert instruments.judge(rows_RC)[1] == {}
+    rows_RC[:, c] += 30.0  # from the first row on: nobody saw it go there
+    assert "or bring the plant back" in instruments.judge(rows_RC)[1]["LI1.PV"].why
+
+
 def test_a_disturbance_that_steps_is_believed_once_it_has_settled_and_a_level_is_not(instruments: Instruments) -> None:
     rows_RC = record(instruments.plant)[100 : 100 + ROWS]
     feed, level = at(instruments.plant, "FI9.PV"), at(instruments.plant, "LI1.PV")
@@ -132,7 +140,7 @@ def test_validity_limits_of_the_plant_file_are_narrower_than_what_the_record_sho
     instruments = Instruments(plant=narrow, normals=normals_of(narrow.columns, steps, record(narrow), whole))
     rows_RC = record(narrow)[100 : 100 + ROWS]
     rows_RC[-1, at(narrow, "TI1.PV")] = 73.4
-    assert "outside 60 to 73" in instruments.judge(rows_RC)[1]["TI1.PV"].why
+    assert "believed are 60 to 73" in instruments.judge(rows_RC)[1]["TI1.PV"].why
 
 
 def test_what_is_left_out_is_not_judged_and_a_tag_without_record_is_only_checked_for_gaps(small_plant: Plant) -> None:
