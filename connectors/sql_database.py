@@ -173,12 +173,14 @@ def _file(path: str) -> Kind:
             "a file of SQLite or DuckDB."
         ) from error
     if start.startswith(_SQLITE_MAGIC):
+
         def sqlite() -> Any:
             return adbc_driver_sqlite.dbapi.connect(f"file:{quote(path)}?mode=ro", autocommit=True)
 
         return Kind(name="sqlite", connect=sqlite, typed=False)
     if start[8:12] != _DUCKDB_MAGIC:
         raise HistorianError(f"{path} is no file of SQLite or DuckDB. Correct history.path.")
+
     def duckdb() -> Any:
         database = adbc_driver_manager.AdbcDatabase(
             driver=adbc_driver_duckdb.driver_path(), entrypoint="duckdb_adbc_init", path=path, access_mode="READ_ONLY"

@@ -4,8 +4,8 @@ A mediocre controller (PI loops, now and then by hand) is logged for 20,000 step
 and nothing else; then the advice runs one episode of pcgym's task. Beside it, in the same environment: the optimum
 over the whole episode on the true equations, pcgym's own oracle, the best constant input, and the logged controller.
 
-pcgym 0.1.8 needs an older numpy, so it runs behind a pipe in an environment of its own (`peer_plants/pcgym_worker.py`), which is
-made below `runs/` at the first run.
+pcgym 0.1.8 needs an older numpy, so it runs behind a pipe (`peer_plants/pcgym_worker.py`) in an environment of its own,
+which is made below `runs/` at the first run.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from procmodel.constraints.calibration import allowances, folds, require_labels
-from procmodel.constraints.classes import Labelled, classify, judge_classes
+from procmodel.constraints.classes import Flat, Labelled, classify, judge_classes
 from procmodel.constraints.features import Features, candidates
 from procmodel.constraints.head import ConstraintHead
 from procmodel.constraints.ridge import Ridge, fit_ridge
@@ -80,6 +80,7 @@ def fit_head(name: str, constraint: Constraint, samples: HeadSamples) -> Constra
         )
     block_N = np.arange(count) if samples.block_N is None else samples.block_N
     families = list(candidates(samples.background_MD, samples.guides_MG))
+    flat: Ridge | Flat
     if constraint.kind == "regression":
         features, flat = _choose(families, samples.encoded_ND, samples.margins_N, block_N)
         excess_NH = left_out_excess(families, samples, block_N)
