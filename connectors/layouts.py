@@ -76,6 +76,11 @@ class Layout:
         Raises:
             HistorianError: a column that the options name is missing, a name stands twice, or there is but one column.
         """
+        bias = options.time.bias.column if options.time.bias else None
+        for key, column in (("date", options.time.date), ("bias.column", bias)):
+            if column is not None and column not in header:
+                named = f"history.options.time.{key} is {column!r}"
+                raise HistorianError(f"{place}: {named}, but the columns are {', '.join(header)}. Correct it.")
         layout = options.layout or ("pairs" if _are_pairs(header) else None)
         if layout == "pairs":
             return cls._of_signals(_pairs(unique(header), header, place), place)
@@ -104,7 +109,7 @@ class Layout:
                 )
             one = Signal(tag=Path(name).name, time=time, value=value, quality=found["quality"], alone=True)
             return cls(time=time, signals=(one,), unit=found["unit"])
-        beside = {time, options.time.date, options.time.bias.column if options.time.bias else None, ""}
+        beside = {time, options.time.date, bias, ""}
         tags = [each for each in header if each not in beside]
         return cls._of_signals([Signal(tag=each, time=time, value=each) for each in tags], place)
 

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from connectors.cells import numbers
-from connectors.layouts import unique
+from connectors.layouts import Layout, unique
 from connectors.options import SheetOptions, TableOptions
 from connectors.record import TableHistorian
 from connectors.sniffed_columns import Column, decimals_of, quality_of
@@ -79,6 +79,12 @@ def sniffed(
     shape = Shape(kind=kind, files=tuple(files), layout=guess.layout, settings=merged, tags=(), zone_known=zone_known,
                   questions=tuple(questions))  # fmt: skip
     final = checked_options(options, shape.options(_placeholders(questions)))
+    for each in tables:
+        if (Layout.of(each.header(), final, each.place, each.name).tag is not None) != (guess.layout == "long"):
+            raise HistorianError(
+                f"{each.place} has another layout than {tables[0].place}, which is {guess.layout}. "
+                "Name files of one shape at a time."
+            )
     tags = tuple(TableHistorian(lambda: [table(file, final) for file in files], {}, final, None).search())
     words = _words([columns[name] for name in guess.values], final)
     return Shape(**{**vars(shape), "tags": tags, "words": words, "found": tuple(lines)})

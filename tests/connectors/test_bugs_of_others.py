@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from corpus.binary import workbook
@@ -18,9 +19,10 @@ import connectors.stamps
 from connectors.csv_files import CsvHistorian
 from connectors.excel_files import ExcelHistorian
 from connectors.stamp_formats import Written
+from procmodel.data import condition
 from procmodel.data.samples import Quality, Query
 from procmodel.errors import HistorianError
-from procmodel.plant import History
+from procmodel.plant import History, Plant, Role, Tag
 
 DAY = "2024-05-01T"
 
@@ -47,6 +49,22 @@ def an_outage_stays_between_its_neighbours(folder: Path) -> None:
     text = f"time,A\n{DAY}06:00:00Z,1\n{DAY}06:01:00Z,Bad\n{DAY}06:02:00Z,Bad\n{DAY}06:58:00Z,9\n"
     found = read(folder, text)
     assert found["quality"].to_list() == [Quality.GOOD, Quality.BAD, Quality.BAD, Quality.GOOD]
+
+
+def no_ramp_is_drawn_over_an_outage(folder: Path) -> None:
+    """Though a gap of two hours is bridged between two good samples."""
+    rows = "".join(f"2024-05-01T{6 + n // 60:02}:{n % 60:02}:00Z,{n},5\n" for n in (*range(5), *range(62, 70)))
+    text = f"time,LI1.PV,FC1.SP\n{rows}2024-05-01T06:05:00Z,Bad,5\n2024-05-01T07:01:00Z,Bad,5\n"
+    (folder / "export.csv").write_text(text, encoding="utf-8")
+    tags = {
+        "LI1.PV": Tag(name="LI1.PV", role=Role.CV, unit="cm", max_gap="2 h"),
+        "FC1.SP": Tag(name="FC1.SP", role=Role.MV, unit="cm", max_gap="2 h"),
+    }
+    history = History(kind="csv", path=str(folder / "export.csv"))
+    plant = Plant(name="tiny", sample_time=60, history=history, tags=tags)
+    level = condition(plant, CsvHistorian(history, tags)).values[:, 0]
+    assert np.isfinite(level[:4]).all()
+    assert np.isnan(level[6:61]).all()
 
 
 def a_stamp_without_a_zone_is_asked_about(folder: Path) -> None:
@@ -147,6 +165,7 @@ BUGS: dict[str, tuple[Callable[[Path], None], Callable[..., None]]] = {
     "I/O Timeout read as 246.0": (a_page_of_timeouts_holds_no_number, the_state_as_a_number),
     "rows at page edges twice": (a_row_at_the_edge_of_two_pages_stands_once, edges_twice),
     "an outage bridged": (an_outage_stays_between_its_neighbours, bad_rows_dropped),
+    "an outage bridged on the grid": (no_ramp_is_drawn_over_an_outage, bad_rows_dropped),
     "a default zone": (a_stamp_without_a_zone_is_asked_about, oslo),
     "names squeezed to one key": (names_are_never_squeezed_to_one, squeezed_names),
     "day and month swapped inside one column": (days_and_months_keep_their_places_in_a_column, each_cell_for_itself),

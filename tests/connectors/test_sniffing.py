@@ -115,3 +115,10 @@ def test_files_of_several_kinds_and_missing_ones_are_refused(tmp_path: Path) -> 
         sniff(tmp_path / "c.doc")
     with pytest.raises(HistorianError, match="There is no"):
         sniff(tmp_path / "d.csv")
+
+
+def test_files_of_two_layouts_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("tag,time,value\nTI1,2024-05-01T06:00:00Z,1\n")
+    (tmp_path / "labels.csv").write_text("time,margin\n2024-05-01T06:00:00Z,0.5\n")
+    with pytest.raises(HistorianError, match=r"labels\.csv has another layout than .*a\.csv, which is long"):
+        sniff(tmp_path)
