@@ -2,7 +2,7 @@
 
 Each case takes an export of `tests/connectors/corpus`, changes some of its bytes (flips, cuts, doubled or moved parts,
 digits for digits, bytes that mean something to a reader of tables; half of the workbooks are changed inside their
-archive), and reads it as its plant file says; every fourth is also handed to the shape finder of `procmodel init`.
+archive), and reads it as its plant file says; every eighth is also handed to the shape finder of `procmodel init`.
 Counted are errors that are none of ours, cases that take longer than `LIMIT_S`, and values that stand nowhere in the
 file. The last are told by code that shares nothing with the reader: every cell that the text can be cut into, in every
 notation; for a workbook the numbers in its XML; for Parquet what polars' own reader finds.
@@ -109,7 +109,7 @@ def mutated_inside(data: bytes, rng: np.random.Generator) -> bytes:
 
 def numbers_of_text(data: bytes) -> set[float]:
     """Every number that a cell of the text could be, however it is encoded, cut and written."""
-    found: set[float] = set()
+    found = few_numbers_of_text(data)
     for text in _decodings(data):
         for delimiter in ",;\t|":
             with contextlib.suppress(csv.Error):
@@ -121,6 +121,12 @@ def numbers_of_text(data: bytes) -> set[float]:
         for cell in re.split(r"[;\t|\r\n]", text.replace('"', "")):
             found.update(_readings(cell))
     return found
+
+
+def few_numbers_of_text(data: bytes) -> set[float]:
+    """Those that are found at once: most files hold all of theirs in plain sight."""
+    text = next(_decodings(data))
+    return {number for cell in set(re.split(r'[;\t|\r\n"]|,', text)) for number in _readings(cell)}
 
 
 def _decodings(data: bytes) -> Iterator[str]:
@@ -182,11 +188,11 @@ NUMBERS: dict[str, Callable[[bytes], set[float] | None]] = {
 }
 
 
-def read(case: Any, folder: Path) -> list[float]:
-    """All values that the case's tags, and those that the file names now, hold."""
+def read(case: Any, folder: Path, number: int) -> list[float]:
+    """All values of the case's tags; of every fourth file, of the tags that it names now."""
     history = History(kind=case.kind, path="*", timezone=case.timezone, options=dict(case.options))
     historian = KINDS[case.kind](history, {}, base=folder)
-    tags = tuple(info.name for info in historian.search())
+    tags = tuple(case.expected) if number % 4 else tuple(info.name for info in historian.search())
     values: list[float] = []
     for batch in historian.read(Query(tags=tags)):
         values += [value for value in batch.column("value").to_pylist() if value is not None]
@@ -206,8 +212,8 @@ def one(case: Any, number: int, folder: Path, counts: Counter[str], faults: list
         (folder / each).write_bytes(content)
     began = time.perf_counter()
     values: list[float] = []
-    for step, act in (("read", lambda: values.extend(read(case, folder))), ("sniff", lambda: sniff(folder))):
-        if step == "sniff" and number % 4:
+    for step, act in (("read", lambda: values.extend(read(case, folder, number))), ("sniff", lambda: sniff(folder))):
+        if step == "sniff" and number % 8:
             continue
         try:
             act()
@@ -240,6 +246,10 @@ def _judge(
     faults: list[dict[str, str]],
 ) -> None:
     allowed: set[float] = set()
+    if case.kind == "csv":
+        allowed = {each for content in files.values() for each in few_numbers_of_text(content)}
+        if all(value in allowed for value in values):
+            return
     for content in files.values():
         found = NUMBERS[case.kind](content)
         if found is None:

@@ -35,7 +35,7 @@ def test_a_few_mutated_files_are_read_or_refused(tmp_path: Path, name: str) -> N
 def test_an_error_that_is_none_of_ours_is_counted_with_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(case: Any, folder: Path) -> list[float]:
+    def broken(case: Any, folder: Path, number: int) -> list[float]:
         raise KeyError("slip")
 
     monkeypatch.setattr(export_fuzz, "read", broken)
@@ -46,7 +46,7 @@ def test_an_error_that_is_none_of_ours_is_counted_with_its_place(
 
 @pytest.mark.parametrize("name", ["wide, UTC", "PI DataLink", "Parquet, long"])
 def test_a_value_that_stands_nowhere_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(export_fuzz, "read", lambda case, folder: [246.0])
+    monkeypatch.setattr(export_fuzz, "read", lambda case, folder, number: [246.0])
     counts, _ = run(named(name), tmp_path, range(1, 9))
     assert counts["values not in the file"] >= 1
 
