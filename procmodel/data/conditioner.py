@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import numpy as np
@@ -24,6 +24,7 @@ def condition(
     end: datetime | None = None,
     progress: Callable[[int, int], None] | None = None,
     accept_uncertain: bool = False,
+    gaps: Mapping[str, float] | None = None,
 ) -> Dataset:
     """Read the record of a plant onto its grid, whose rows start at multiples of the sample time since 1970 (UTC).
 
@@ -36,13 +37,15 @@ def condition(
         progress: Called with samples read so far and an estimate of all of them (0 where the range is open).
         accept_uncertain: Take uncertain samples as good, as the plant file may say too. OPC UA Part 13 takes them as
             bad (`TreatUncertainAsBad`).
+        gaps: Longest interval to bridge by tag [s], in place of one found from its intervals; the plant file's own
+            stays.
 
     Raises:
         DatasetError: Nothing lies in the asked range, or an MV or CV has no good sample there.
     """
     step = round(plant.sample_time * 1e6)
     spans = spans_of(historian.campaigns(), start, end, step)
-    rules = [rule_of(plant, name) for name in plant.columns]
+    rules = [rule_of(plant, name, (gaps or {}).get(name)) for name in plant.columns]
     accumulators = [Accumulator(plant.columns, rules, step, s.start, s.end) for s in spans]
     reader = Reader(plant, spans, accumulators, worst_good(plant, accept_uncertain))
     for batch in historian.read(query_of(plant, spans)):
