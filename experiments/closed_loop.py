@@ -2,7 +2,8 @@
 
 Every plant is run by its operators for 12,000 rows and more and recorded by its historian; from that export alone come
 the world model, and two linear models for the same optimizer. Then all controllers meet the same seeds. Models are kept
-in `runs/closed_loop/`, finished seeds beside them: a stopped run goes on where it was.
+in `runs/closed_loop/`, finished seeds beside them: a stopped run goes on where it was, and Ctrl-C gives the figures of
+the seeds that are done.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+import procmodel
 from experiments.contract import Outcome, run_experiment
 from procmodel.commands.advise import REACT, advisor_of, optimizer_of
 from procmodel.commands.model import Place, dataset_of, ingest, model_of
@@ -80,13 +82,17 @@ def study(quick: bool) -> Outcome:
     plants = ("quadruple-tank",) if quick else REFERENCE_PLANTS
     seeds, home = (SEEDS[:1], HOME / "quick") if quick else (SEEDS, HOME)
     trained = {name: train(name, home / name, 6_000 if quick else RECORD_ROWS[name]) for name in plants}
-    found: dict[str, dict[int, dict[str, Any]]] = {}
-    for seed in seeds:  # all plants of a seed before the next: a run that is cut short is short everywhere
-        for name in plants:
-            decisions = 12 if quick else DECISIONS[name]
-            found.setdefault(name, {})[seed] = episode(trained[name], home / name, seed, decisions)
-        print(f"seed {seed} done on {len(plants)} plants", file=sys.stderr, flush=True)
-    return outcome({name: list(by_seed.values()) for name, by_seed in found.items()}, seeds)
+    done: list[dict[str, dict[str, Any]]] = []
+    try:
+        for seed in seeds:  # all plants of a seed before the next: a run that is cut short is short everywhere
+            decisions = {name: 12 if quick else DECISIONS[name] for name in plants}
+            done.append({name: episode(trained[name], home / name, seed, decisions[name]) for name in plants})
+            print(f"seed {seed} done on {len(plants)} plants", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        if not done:
+            raise
+        print(f"Stopped: the figures are of {len(done)} of {len(seeds)} seeds.", file=sys.stderr, flush=True)
+    return outcome({name: [each[name] for each in done] for name in plants}, seeds[: len(done)])
 
 
 def train(name: str, folder: Path, rows: int) -> Trained:
@@ -112,13 +118,16 @@ def train(name: str, folder: Path, rows: int) -> Trained:
         reference=reference,
         controllers=tuple(controllers),
         warmup=max(optimizer.rows_wanted, 2 * SETTLE + 4),
-        key=f"{artifact.fingerprint[:8]}-{file_key(place)}",
+        key=key_of(place),
     )
 
 
-def file_key(place: Place) -> str:
-    """Trials belong to the weights that advised in them."""
-    return hashlib.sha256((place.model / "manifest.json").read_bytes()).hexdigest()[:8]
+def key_of(place: Place) -> str:
+    """Trials belong to the weights that advised in them, and to the code that ran them."""
+    found = hashlib.sha256((place.model / "manifest.json").read_bytes())
+    for file in sorted(Path(procmodel.__file__).parent.rglob("*.py")):
+        found.update(file.read_bytes())
+    return found.hexdigest()[:12]
 
 
 def linear_controllers(plant: Plant, dataset: Dataset, scaler: Scaler) -> list[AdviceControl]:

@@ -42,3 +42,16 @@ def test_claims_are_of_the_worst_plant_and_of_both_linear_controllers() -> None:
 def test_every_reference_plant_is_tried() -> None:
     assert set(closed_loop.DECISIONS) == set(REFERENCE_PLANTS)
     assert len(closed_loop.SEEDS) == len(set(closed_loop.SEEDS)) >= 50
+
+
+def test_a_stopped_run_tells_of_the_seeds_that_were_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of(trained: object, folder: object, seed: int, decisions: int) -> dict[str, Any]:
+        if seed == closed_loop.SEEDS[3]:
+            raise KeyboardInterrupt
+        return trial(seed, advice=2.1, lmpc_n4sid=3.0, dmc=4.0, oracle=2.0)
+
+    monkeypatch.setattr(closed_loop, "train", lambda *a: None)
+    monkeypatch.setattr(closed_loop, "episode", of)
+    found = closed_loop.study(False)
+    assert found.seeds == list(closed_loop.SEEDS[:3])
+    assert {each["seeds"] for each in found.results["plants"].values()} == {3}
