@@ -166,6 +166,8 @@ def train(plant_file: PlantFile, out: Out = None, as_json: Json = False) -> None
     for mv, audit in facts["excitation"].items():
         answers = "answer the CVs (feedback)" if audit["moves_answer_cvs"] else "are the operators' own"
         print(f"{mv}: its recorded moves {answers}.")
+        if audit["plant_test"]:
+            print(f"  The record does not show all it does. A test would: {audit['plant_test']}.")
     for member in facts["members"]:
         use = member["action_use"]
         print(

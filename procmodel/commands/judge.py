@@ -10,6 +10,7 @@ import numpy as np
 from procmodel.data.dataset import Dataset
 from procmodel.data.health import excitation_audit
 from procmodel.data.historians import open_historian
+from procmodel.data.plant_test import propose_tests
 from procmodel.data.samples import Query
 from procmodel.data.window import Columns
 from procmodel.errors import DatasetError
@@ -25,6 +26,7 @@ from procmodel.evaluation.step_response import StepResponse, model_response
 from procmodel.plant import Plant
 from procmodel.training.artifact import Artifact
 from procmodel.training.prepare import parts_of
+from procmodel.training.settings import horizon_rows
 from procmodel.world_model.linear import fit_arx
 
 
@@ -43,7 +45,10 @@ def forecaster_of(artifact: Artifact, plant: Plant, member: int = 0) -> ModelFor
 def judge_record(plant: Plant, dataset: Dataset, findings: Findings) -> None:
     """The record itself: gaps, quality, whose the moves were."""
     findings.results["record"] = record_facts(dataset, plant)
-    findings.results["excitation"] = excitation_facts(excitation_audit(dataset, plant, parts_of(dataset, plant)))
+    parts = parts_of(dataset, plant)
+    audit = excitation_audit(dataset, plant, parts)
+    tests = propose_tests(dataset, plant, parts, audit, horizon_rows(plant))
+    findings.results["excitation"] = excitation_facts(audit, tests)
     findings.figures["history"] = history_overview(dataset, plant)
     findings.figures["conditioning"] = _closer_look(plant, dataset)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from procmodel.data.dataset import Dataset
 from procmodel.data.health import Excitation, tag_health
+from procmodel.data.plant_test import PlantTest
 from procmodel.evaluation.plain import plain
 from procmodel.plant import Plant
 
@@ -37,14 +38,15 @@ def record_facts(dataset: Dataset, plant: Plant) -> dict[str, Any]:
     }
 
 
-def excitation_facts(audit: Mapping[str, Excitation]) -> dict[str, Any]:
-    """Per MV: how much of its moves was its own, and whether they answer the CVs."""
+def excitation_facts(audit: Mapping[str, Excitation], tests: Mapping[str, PlantTest] | None = None) -> dict[str, Any]:
+    """Per MV: how much of its moves was its own, whether they answer the CVs, and a test where one is due."""
     return {
         mv: {
             "own_percent": 100 * found.own,
             "moved_percent": 100 * found.moved,
             "answers": [cv for cv, answer in found.answers.items() if answer.gain > 0 and found.moves_answer_cvs],
             "moves_answer_cvs": bool(found.moves_answer_cvs),
+            "plant_test": str(tests[mv]) if tests and mv in tests else None,
         }
         for mv, found in audit.items()
     }

@@ -37,6 +37,8 @@ def excitation_table(excitation: Part) -> Table:
         for mv, e in excitation.items()
     ]  # fmt: skip
     caption = "Moves that only answer the plant teach a model the operators' habits, not the plant's gains."
+    for test in filter(None, (e.get("plant_test") for e in excitation.values())):
+        caption += f" Proposed plant test, where the record shows no answer: {test}."
     return Table(head=head, rows=tuple(rows), caption=caption)
 
 

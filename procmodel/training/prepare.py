@@ -9,6 +9,7 @@ import numpy as np
 
 from procmodel.data.dataset import Dataset
 from procmodel.data.health import excitation_audit
+from procmodel.data.plant_test import propose_tests
 from procmodel.data.split import Parts, split
 from procmodel.data.window import Columns, Scaler
 from procmodel.data.windows import Windows
@@ -49,6 +50,7 @@ def prepare(dataset: Dataset, plant: Plant, seed: int = 0) -> Prepared:
     """
     parts = parts_of(dataset, plant)
     audit = excitation_audit(dataset, plant, parts)
+    tests = propose_tests(dataset, plant, parts, audit, horizon_rows(plant))
     chosen = settings(plant, list(audit.values()), seed)
     columns = Columns.of(plant)
     scaler = Scaler.fit(np.concatenate([dataset.values[s.start : s.stop] for s in parts.train]))
@@ -62,7 +64,12 @@ def prepare(dataset: Dataset, plant: Plant, seed: int = 0) -> Prepared:
         linear=_linear_state(runs, chosen.rows - 1, len(columns.cv)),
         settings=chosen,
         audit={
-            mv: {"own": e.own, "moved": e.moved, "moves_answer_cvs": bool(e.moves_answer_cvs)}
+            mv: {
+                "own": e.own,
+                "moved": e.moved,
+                "moves_answer_cvs": bool(e.moves_answer_cvs),
+                "plant_test": str(tests[mv]) if mv in tests else None,
+            }
             for mv, e in audit.items()
         },
     )

@@ -1,6 +1,8 @@
 """Terms that keep a joint-embedding latent from collapsing. Each maps latents [N, D] to a scalar.
 
 SIGReg: Balestriero & LeCun 2025, "LeJEPA" (arXiv 2511.08544), with the Epps-Pulley (1983) test of normality.
+Staircase: the Cramer-von Mises statistic (Anderson 1962) in place of Epps-Pulley.
+Subspaces: SIGReg inside fixed random subspaces, for latents that truly fill few dimensions.
 VICReg: Bardes, Ponce & LeCun 2022 (arXiv 2105.04906), its variance and covariance terms.
 
 Where training runs in several processes, SIGReg is that of all their latents together: every process must then call
@@ -59,6 +61,45 @@ def sigreg(z_ND: Tensor, directions: int = 64, generator: torch.Generator | None
         return epps_pulley(z @ (a_DM / a_DM.norm(dim=0, keepdim=True).clamp_min(1e-6))).mean()
 
 
+def staircase(x_NM: Tensor) -> Tensor:
+    """Distance of each column's staircase of sorted values from the normal distribution function, [M].
+
+    `6 sum_i ((2i - 1) / 2N - Phi(x_(i)))^2` with x sorted: Cramer-von Mises without its constant, times 6, so that
+    as for Epps-Pulley a standard normal sample reads about 1 (`1 - 1 / 2N` in expectation) and a column of zeros
+    `(N - 1 / N) / 2`.
+    """
+    n = len(x_NM)
+    steps_N1 = (torch.arange(n, device=x_NM.device, dtype=x_NM.dtype)[:, None] + 0.5) / n
+    normal_NM: Tensor = 0.5 * (1 + torch.erf(x_NM.sort(dim=0).values / math.sqrt(2)))
+    gap_M: Tensor = ((steps_N1 - normal_NM) ** 2).sum(dim=0)
+    return 6 * gap_M
+
+
+def staircase_sigreg(z_ND: Tensor, directions: int = 64) -> Tensor:
+    """Mean staircase statistic over random unit directions. Of the samples of this process alone."""
+    with torch.autocast(device_type=z_ND.device.type, enabled=False):
+        z = _single_or_better(z_ND)
+        a_DM = torch.randn(z.shape[1], directions, dtype=z.dtype, device=z.device)
+        return staircase(z @ (a_DM / a_DM.norm(dim=0, keepdim=True).clamp_min(1e-6))).mean()
+
+
+SUBSPACES, SUBSPACE_SEED = 8, 0
+
+
+def subspaces(size: int, width: int, count: int = SUBSPACES) -> Tensor:
+    """Orthonormal bases of `count` random subspaces of `width` dimensions, [count, size, width]; always the same."""
+    generator = torch.Generator().manual_seed(SUBSPACE_SEED)
+    bases: Tensor = torch.linalg.qr(torch.randn(count, size, width, generator=generator, dtype=torch.float64))[0]
+    return bases
+
+
+def subspace_sigreg(z_ND: Tensor, directions: int = 8) -> Tensor:
+    """Mean of SIGReg inside fixed subspaces of half the dimensions."""
+    z = _single_or_better(z_ND)
+    bases = subspaces(z.shape[1], max(1, z.shape[1] // 2)).to(z)
+    return torch.stack([sigreg(z @ basis_DS, directions) for basis_DS in bases]).mean()
+
+
 def sigreg_weight(weight: float, samples: int) -> float:
     """A weight stated for `REFERENCE_BATCH` samples, for this many: those of all processes (`samples_of_all`)."""
     return weight * REFERENCE_BATCH / samples
@@ -77,6 +118,15 @@ def vicreg(z_ND: Tensor, variance: float = 25.0, covariance: float = 1.0) -> Ten
         var_D = cov_DD.diagonal()
         short_D = torch.relu(1 - torch.sqrt(var_D + 1e-4))
         return variance * short_D.mean() + covariance * (cov_DD.square().sum() - var_D.square().sum()) / len(var_D)
+
+
+TERMS: dict[str, AntiCollapse] = {
+    "sigreg": sigreg,
+    "staircase": staircase_sigreg,
+    "subspaces": subspace_sigreg,
+    "vicreg": vicreg,
+}
+"""By name, as the settings choose one."""
 
 
 def _single_or_better(z: Tensor) -> Tensor:

@@ -6,11 +6,13 @@ Shapes: B batch, L rows of history, K free-running steps, C tags, D = N + S late
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from procmodel.world_model.anti_collapse import samples_of_all, sigreg, sigreg_weight
+from procmodel.world_model.anti_collapse import TERMS, samples_of_all, sigreg_weight
 from procmodel.world_model.latent_model import LatentModel, filled_windows, forward_fill
 from procmodel.world_model.protocol import WorldModel, rollout
 
@@ -38,6 +40,9 @@ class Weights:
     shrink: float = 0.0
     anchor: float = 0.0
     signs: float = 0.0
+    term: Literal["sigreg", "staircase", "subspaces", "vicreg"] = "sigreg"
+    target: Literal["shared", "stop_gradient"] = "shared"
+    compare: Literal["square", "contrast"] = "square"
 
 
 RARE = ("anchor", "signs")
@@ -107,8 +112,8 @@ def objective(
         weights,
         len(values_BTC),
         read_out=_read_out_error(y_BKY - filled[:, rows:, columns.cv], mask_BTC[:, rows:, columns.cv], rho_K),
-        latent=_latent_error(z_BKD[:, at_J, model.config.state :] - target_BJS, rho_K[at_J]),
-        sigreg=torch.stack([sigreg(target_BJS[:, j]) for j in range(0, len(at_J), 2)]).mean(),
+        latent=_latent_error(weights, z_BKD[:, at_J, model.config.state :], target_BJS, rho_K[at_J]),
+        sigreg=torch.stack([TERMS[weights.term](target_BJS[:, j]) for j in range(0, len(at_J), 2)]).mean(),
         added=added,
         anchor=held,
         signs=against,
@@ -156,10 +161,22 @@ def _read_out_error(miss_BKY: Tensor, good_BKY: Tensor, rho_K: Tensor) -> Tensor
     return (square_KY * (rho_K / rho_K.sum())[:, None]).sum(dim=0).mean()
 
 
-def _latent_error(miss_BJS: Tensor, rho_J: Tensor) -> Tensor:
-    """Weighted mean over steps of the mean square, a scalar."""
-    square_J: Tensor = (miss_BJS**2).mean(dim=(0, 2))
-    return (square_J * rho_J).sum() / rho_J.sum()
+def _latent_error(weights: Weights, found_BJS: Tensor, target_BJS: Tensor, rho_J: Tensor) -> Tensor:
+    """Weighted mean over steps of the mean square, or of the contrast within the batch, a scalar."""
+    if weights.target == "stop_gradient":
+        target_BJS = target_BJS.detach()
+    if weights.compare == "contrast":
+        each_J = torch.stack([info_nce(found_BJS[:, j], target_BJS[:, j]) for j in range(found_BJS.shape[1])])
+    else:
+        each_J = ((found_BJS - target_BJS) ** 2).mean(dim=(0, 2))
+    return (each_J * rho_J).sum() / rho_J.sum()
+
+
+def info_nce(found_BS: Tensor, target_BS: Tensor, temperature: float = 0.1) -> Tensor:
+    """`-mean_i log softmax_j(cos(found_i, target_j) / temperature)_i`, a scalar: each prediction is to find its own
+    target among those of the batch (van den Oord, Li and Vinyals 2018, arXiv 1807.03748)."""
+    likeness_BB = F.normalize(found_BS, dim=1) @ F.normalize(target_BS, dim=1).T / temperature
+    return F.cross_entropy(likeness_BB, torch.arange(len(found_BS), device=found_BS.device))
 
 
 def encode_at(model: LatentModel, values_BTC: Tensor, mask_BTC: Tensor, offsets_J: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import cramervonmises
 from torch import Tensor
 
 from procmodel.world_model.anti_collapse import (
@@ -17,6 +18,9 @@ from procmodel.world_model.anti_collapse import (
     epps_pulley_exact,
     sigreg,
     sigreg_weight,
+    staircase,
+    subspace_sigreg,
+    subspaces,
     vicreg,
 )
 
@@ -147,3 +151,29 @@ def test_every_term_is_low_where_the_space_is_filled_and_high_where_it_is_not(te
     line = full[:, :1] @ torch.ones(1, 4)
     assert 5 * term(full) < term(line)
     assert 5 * term(full) < term(0.1 * full)
+
+
+@pytest.mark.parametrize("n", [2, 50, 400])
+def test_the_staircase_reads_its_expectation_for_normal_samples_and_its_closed_form_for_zeros(n: int) -> None:
+    normal = torch.randn(n, 4000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    assert float(staircase(normal).mean()) == pytest.approx(1 - 1 / (2 * n), rel=0.04)
+    assert float(staircase(torch.zeros(n, 1))) == pytest.approx((n - 1 / n) / 2, rel=1e-5)
+
+
+def test_the_staircase_is_scipys_statistic() -> None:
+    x = torch.randn(60, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 1.3 + 0.2
+    scipys = cramervonmises(x.numpy(), "norm").statistic
+    assert float(staircase(x[:, None])) == pytest.approx(6 * (scipys - 1 / (12 * 60)), rel=1e-9)
+
+
+def test_subspaces_are_orthonormal_and_stay_the_same() -> None:
+    bases = subspaces(10, 4)
+    torch.testing.assert_close(bases.mT @ bases, torch.eye(4, dtype=torch.float64).expand(len(bases), -1, -1))
+    torch.testing.assert_close(bases, subspaces(10, 4))
+
+
+def test_what_is_normal_in_all_directions_is_so_in_every_subspace_and_zeros_are_in_none() -> None:
+    torch.manual_seed(3)
+    z = torch.randn(512, 12, generator=torch.Generator().manual_seed(4))
+    assert float(subspace_sigreg(z)) == pytest.approx(1.0, abs=0.5)
+    assert float(subspace_sigreg(torch.zeros(100, 12))) == pytest.approx(40.2, rel=0.01)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from latent_fakes import COLUMNS, LEARNED, ROWS, STATES, batch, filled_by_hand, 
 from torch import Tensor
 
 from procmodel.data.window import Window
-from procmodel.world_model.anti_collapse import sigreg
+from procmodel.world_model.anti_collapse import TERMS, sigreg
 from procmodel.world_model.latent_model import LatentModel
 from procmodel.world_model.objective import (
     ANCHOR_BATCH,
@@ -20,6 +21,7 @@ from procmodel.world_model.objective import (
     anchor,
     contradiction,
     encode_at,
+    info_nce,
     linear_answers,
     objective,
     step_answers,
@@ -262,3 +264,34 @@ def free_run_from(model: LatentModel, z: Tensor, values: Tensor, mask: Tensor) -
         z = model.step(z, held[:, row, COLUMNS.mv], held[:, row, COLUMNS.dv])
         out.append(z)
     return out
+
+
+def test_contrast_is_its_closed_form_where_targets_are_orthogonal_or_all_the_same() -> None:
+    apart = torch.eye(6, dtype=torch.float64)
+    by_hand = np.log(1 + 5 * np.exp(-1 / 0.1))
+    assert number(info_nce(3 * apart, 0.5 * apart)) == pytest.approx(by_hand, rel=1e-9)
+    same = torch.ones(6, 4, dtype=torch.float64)
+    assert number(info_nce(same, same)) == pytest.approx(np.log(6), rel=1e-12)
+
+
+def test_a_stopped_gradient_leaves_the_value_and_takes_the_targets_part_of_the_gradient() -> None:
+    model, (values, mask) = trained(), batch(ROWS + STEPS)
+    found = {}
+    for target in ("shared", "stop_gradient"):
+        model.zero_grad()
+        losses = objective(model, values, mask, Weights(target=target))
+        losses.latent.backward()
+        assert model.encoder[0].weight.grad is not None
+        found[target] = (number(losses.latent), model.encoder[0].weight.grad.clone())
+    assert found["shared"][0] == found["stop_gradient"][0]
+    assert not torch.allclose(found["shared"][1], found["stop_gradient"][1])
+
+
+@pytest.mark.parametrize("term", sorted(TERMS))
+def test_any_anti_collapse_term_may_be_chosen(term: Any) -> None:
+    model, (values, mask) = trained(), batch(ROWS + 1, size=16)
+    torch.manual_seed(0)
+    found = number(objective(model, values, mask, Weights(term=term)).sigreg)
+    torch.manual_seed(0)
+    targets = encoded(model, values, mask, 1)[:, STATES:]
+    assert found == pytest.approx(number(TERMS[term](targets)), rel=1e-9)
