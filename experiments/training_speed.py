@@ -49,8 +49,8 @@ SETTINGS = Settings(
     rows=31, rollout=30, horizon=60, feedback=False, latent=16, hidden=64, epochs=1, batches=60, batch=128,
     learning_rate=2e-3, weights=Weights(), seed=SEED,
 )  # fmt: skip
-"""The defaults of the plant file, one short epoch of them; the free run of 30 rows that `rollout: auto` takes where moves are
-no feedback. `ONE_ROW` is what it takes where they are: the cheapest model, so the dearest feed."""
+"""The defaults of the plant file, one short epoch of them; the free run of 30 rows that `rollout: auto` takes where
+moves are no feedback. `ONE_ROW` is what it takes where they are: the cheapest model, so the dearest feed."""
 ONE_ROW = replace(SETTINGS, rollout=1, batches=100, weights=Weights(shrink=10.0))
 
 
