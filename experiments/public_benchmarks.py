@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,6 +35,8 @@ from procmodel.world_model.linear import fit_arx
 
 Array = np.ndarray
 SEEDS = (0, 1, 2)
+SCRATCH = Path("runs/experiments/public_benchmarks/training")
+"""Below the current folder: a run that was stopped, or done before, is taken up by the next."""
 TURBINE = Path(__file__).resolve().parents[1] / "examples" / "micro_gas_turbine" / "plant.yaml"
 TANKS: dict[str, Any] = {
     "name": "cascaded-tanks",
@@ -86,12 +87,11 @@ def shorter(plant: Plant) -> Plant:
 
 
 def members(plant: Plant, dataset: Dataset, prepared: Prepared, seeds: Sequence[int]) -> Iterator[ModelForecast]:
-    """One trained model per seed."""
+    """One trained model per seed; a run that was stopped goes on from its last epoch, as `procmodel train` does."""
     for seed in seeds:
         chosen = dataclasses.replace(prepared.settings, seed=seed)
-        with tempfile.TemporaryDirectory() as scratch:
-            told = Told(None, None, 0, 1, seed)
-            model, _ = train_member(dataset, plant, prepared, chosen, Path(scratch), told, 1)
+        scratch = SCRATCH / plant.name / f"member-{seed}"
+        model, _ = train_member(dataset, plant, prepared, chosen, scratch, Told(None, None, 0, 1, seed), 1)
         print(f"{plant.name}: seed {seed} is trained", file=sys.stderr)
         yield ModelForecast(
             model=model.double().eval().requires_grad_(False), scaler=prepared.scaler, columns=Columns.of(plant)

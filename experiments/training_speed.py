@@ -50,7 +50,7 @@ SETTINGS = Settings(
     learning_rate=2e-3, weights=Weights(), seed=SEED,
 )  # fmt: skip
 """The defaults of the plant file, one short epoch of them; the free run of 30 rows that `rollout: auto` takes where
-are no feedback. `ONE_ROW` is what it takes where they are: the cheapest model, the dearest feed."""
+moves are no feedback. `ONE_ROW` is what it takes where they are: the cheapest model, so the dearest feed."""
 ONE_ROW = replace(SETTINGS, rollout=1, batches=100, weights=Weights(shrink=10.0))
 
 

@@ -30,15 +30,27 @@ class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is unty
         super().__init__()
         self.model, self.settings = model, settings
         self.register_buffer("declared_UY", torch.tensor(settings.signs, dtype=torch.float32), persistent=False)
+        self._seen: dict[str, list[Tensor]] = {}
+
+    def on_train_epoch_start(self) -> None:
+        self._seen = {}
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         anchored = index % ANCHOR_EVERY == 0
         losses = self._losses(batch, anchored=anchored)
-        self._log("train", losses, anchored=anchored)
+        for term, value in losses.terms().items():
+            if term not in RARE or anchored:  # a term that was left out is no zero
+                self._seen.setdefault(term, []).append(value.detach())
+        if index + 1 == self.settings.batches:
+            # Once an epoch: Lightning's book-keeping of six terms a batch took as long as a small model's gradient.
+            for term, values in self._seen.items():
+                self.log(f"train/{term}", torch.stack(values).mean(), on_step=False, on_epoch=True)
         return losses.total
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        self._log("validation", self._losses(batch, anchored=False), anchored=False)
+        for term, value in self._losses(batch, anchored=False).terms().items():
+            if term not in RARE:
+                self.log(f"validation/{term}", value, on_step=False, on_epoch=True, sync_dist=True)
         z_BD = self.model.encode_rows(batch[0][:, : self.model.rows], batch[1][:, : self.model.rows])
         rank = effective_rank(z_BD[:, self.model.config.state :])
         self.log("validation/effective_rank", rank)
@@ -51,12 +63,6 @@ class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is unty
             anchor_steps=self.settings.horizon if anchored else 0,
             declared_UY=self.declared_UY,
         )
-
-    def _log(self, stage: str, losses: Losses, *, anchored: bool) -> None:
-        many = stage == "validation"
-        for term, value in losses.terms().items():
-            if term not in RARE or anchored:  # a term that was left out is no zero
-                self.log(f"{stage}/{term}", value, on_step=False, on_epoch=True, sync_dist=many)
 
     def configure_optimizers(self) -> Any:
         settings = self.settings

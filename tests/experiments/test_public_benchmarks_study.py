@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,8 @@ def made_up_tanks(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def rig(monkeypatch: pytest.MonkeyPatch) -> None:
+def rig(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(public_benchmarks, "SCRATCH", tmp_path)
     monkeypatch.setattr(public_benchmarks, "cascaded_tanks", lambda: (made_up_tanks(0), made_up_tanks(1)))
 
 
