@@ -56,7 +56,7 @@ class Cache:
     def walk(
         self, tag: str, start: datetime, end: datetime
     ) -> Iterator[tuple[datetime, datetime, pl.DataFrame | None]]:
-        """A range cut into stretches: each with the file that covers it (and may reach beyond), or None where none does."""
+        """A range cut into stretches: each with the file that covers it (and may reach beyond), or None."""
         reached = start
         for part in self.parts(tag):
             if part.end <= reached or part.start >= end:
@@ -101,16 +101,16 @@ class Cache:
                 before.file.unlink(missing_ok=True)
         except OSError as error:
             raise HistorianError(
-                f"The cache {self.folder} cannot be written: {error.strerror or error}. What was read until now is kept "
-                "in it. Make room, or set history.options.cache.folder to another folder."
+                f"The cache {self.folder} cannot be written: {error.strerror or error}. What was read until now is "
+                "kept in it. Make room, or set history.options.cache.folder to another folder."
             ) from error
 
     def parts(self, tag: str) -> list[Part]:
         """Its files of a tag, in order of time."""
         try:
             names = os.listdir(self._home(tag))
-        except FileNotFoundError:
-            return []
+        except OSError:
+            return []  # a folder that cannot be used is told of when it is written to
         found = [
             Part(start=_moment(match[1]), end=_moment(match[2]), file=self._home(tag) / name)
             for name in names
@@ -129,10 +129,10 @@ class Cache:
     def _read(self, part: Part, tag: str) -> pl.DataFrame | None:
         """What a file holds; None where it is gone, damaged (then it is removed), or another tag's."""
         try:
-            table = pyarrow.parquet.read_table(part.file)
+            table = pyarrow.parquet.read_table(part.file, page_checksum_verification=True)
         except FileNotFoundError:
             return None
-        except (pa.ArrowInvalid, OSError):
+        except (pa.ArrowException, OSError):
             part.file.unlink(missing_ok=True)
             return None
         said = table.schema.metadata or {}
@@ -148,7 +148,7 @@ class Cache:
         # A name of its own: two programs may fill one cache.
         fresh = home / f"{uuid.uuid4().hex}.unfinished"
         try:
-            pyarrow.parquet.write_table(table, fresh, compression="zstd")
+            pyarrow.parquet.write_table(table, fresh, compression="zstd", write_page_checksum=True)
             os.replace(fresh, home / f"{_count(start)}-{_count(end)}.parquet")
         finally:
             with suppress(OSError):
@@ -158,7 +158,7 @@ class Cache:
 def _rows(file: Path) -> int:
     try:
         return int(pyarrow.parquet.read_metadata(file).num_rows)
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowException, OSError):
         return PART_ROWS
 
 

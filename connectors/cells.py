@@ -9,7 +9,7 @@ from procmodel.data.samples import Quality
 from procmodel.errors import HistorianError
 
 # As exports of the common historians spell it, compared without case.
-_QUALITY_WORDS: dict[str, Quality] = {
+QUALITY_WORDS: dict[str, Quality] = {
     **dict.fromkeys(("good", "ok", "g", "good, non-specific"), Quality.GOOD),
     **dict.fromkeys(("uncertain", "questionable", "suspect", "u"), Quality.UNCERTAIN),
     **dict.fromkeys(("bad", "b", "error", "invalid", "not connected", "no data"), Quality.BAD),
@@ -21,6 +21,9 @@ _OPC_DA = {
     3: Quality.GOOD,
 }  # top two of eight bits; 2 is reserved
 _OPC_UA = {0: Quality.GOOD, 1: Quality.UNCERTAIN, 2: Quality.BAD, 3: Quality.BAD}  # top two of 32 bits
+
+# Those that occur in exports: bad, uncertain and good with their substates (OPC Data Access 3.00, section 6.8).
+OPC_DA_CODES = (0, 4, 8, 12, 16, 20, 24, 28, 32, 64, 68, 80, 84, 88, 192, 216)
 
 _COMMA_NUMBER = r"^[+-]?\d{1,3}(?:\.\d{3})*,\d+$|^[+-]?\d+,\d+$"
 _POINT_NUMBER = r"^[+-]?\d*\.\d{1,2}$|^[+-]?\d*\.\d{4,}$|^[+-]?\d{4,}\.\d+$"  # 1.234 may have groups
@@ -124,8 +127,8 @@ def _meaning(cell: str, options: TableOptions, place: str) -> int:
             f"{place}: quality {cell!r} is a code: 0 is bad in OPC DA and good in OPC UA. "
             "Set history.options.quality to opc-da, opc-ua or a mapping such as {0: good, 1: bad}."
         )
-    elif cell.casefold() in _QUALITY_WORDS:
-        return int(_QUALITY_WORDS[cell.casefold()])
+    elif cell.casefold() in QUALITY_WORDS:
+        return int(QUALITY_WORDS[cell.casefold()])
     raise HistorianError(
         f"{place}: unknown quality {cell!r}. Say what it means: history.options.quality: {{{cell!r}: good}} "
         "(or uncertain, or bad), with every word that occurs."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,9 +18,12 @@ from connectors.encodings import Utf8Body, decoded, encoding_of, told
 from connectors.files import FileTable, matching_files, read_bytes
 from connectors.heads import Head, delimiter_of, has_sections, merged, sections, tags_of_section, text_head
 from connectors.layouts import Layout, unique
-from connectors.options import CsvOptions
+from connectors.options import CsvOptions, HeaderRow
 from connectors.record import TableHistorian
+from connectors.sniffed_heads import header_of
+from connectors.sniffing import sniffed
 from connectors.tables import Loaded
+from procmodel.data.exports import Shape
 from procmodel.data.samples import TagInfo
 from procmodel.errors import HistorianError
 from procmodel.plant import History, Tag
@@ -27,6 +31,7 @@ from procmodel.plant.checks import checked_options
 
 PEEK = 1 << 20  # bytes in which every header fits
 BLOCK = 8 << 20  # bytes that are parsed at a time
+_LOOK = 60  # lines from which delimiter and header are told
 _TAIL = 1 << 16  # bytes in which the last line fits
 
 
@@ -46,6 +51,54 @@ class CsvHistorian(TableHistorian):
             return [CsvTable(file=file, options=options) for file in matching_files(history, base, ".csv")]
 
         super().__init__(tables, tags, options, history.timezone)
+
+    @classmethod
+    def sniff(cls, files: Sequence[Path], known: Mapping[str, Any]) -> Shape:
+        """The shape that these files share.
+
+        Raises:
+            HistorianError: they cannot be read, or are not of one shape.
+        """
+        given, heads = checked_options(CsvOptions, dict(known)), {}
+        for file in files:
+            data = read_bytes(file, PEEK)
+            encoding = encoding_of(data, given.encoding)
+            text = decoded(data, encoding, str(file), whole=len(data) < PEEK)
+            heads[file] = (encoding, *_start_of(text, given.delimiter))
+        _, delimiter, header = heads[files[0]]
+        for file, (_, _, other) in heads.items():
+            if other != header:
+                raise HistorianError(
+                    f"{file} has other rows above its samples than {files[0]}. Name files of one shape at a time."
+                )
+        told = sorted({each for each, _, _ in heads.values()})
+        found = [f"Encoding: {' and '.join(told)}", f"Delimiter: {delimiter!r}", f"Rows above the samples: {header}"]
+        return sniffed(
+            "csv",
+            files,
+            CsvOptions,
+            lambda file, options: CsvTable(file=file, options=options),
+            {**({} if header == ["names"] else {"header": header}), **known},
+            delimiter=delimiter,
+            found=found,
+        )
+
+
+def _start_of(text: str, given: str | None) -> tuple[str, list[HeaderRow]]:
+    """Delimiter, and what each row above the samples holds."""
+    if has_sections(text):
+        data = next((each.text for each in sections(text) if each.name == "data"), "")
+        return given or delimiter_of(data.splitlines()[:_LOOK]), ["names"]
+    lines = [line for line in text.splitlines()[: 4 * _LOOK] if line.strip()][:_LOOK]
+    if lines and lines[0].lower().startswith("sep=") and len(lines[0].strip()) == 5:
+        delimiter, lines = lines[0].strip()[4:], lines[1:]
+    else:
+        delimiter = given or delimiter_of(lines)
+    try:
+        rows = [row for row in csv.reader(lines, delimiter=delimiter) if any(cell.strip() for cell in row)]
+    except csv.Error:
+        return delimiter, ["names"]
+    return delimiter, list(header_of(rows))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +155,8 @@ class CsvTable(FileTable):
     def _sectioned(self, data: bytes, encoding: str) -> tuple[Head, str]:
         """Head and rows of a file with sections, which are read whole."""
         found = list(sections(decoded(data, encoding, self.place, whole=True)))
-        heads, tags = [], {}
+        heads: list[tuple[Head, str]] = []
+        tags: dict[str, TagInfo] = {}
         for section in found:
             delimiter = self.options.delimiter or delimiter_of(section.text.splitlines()[:50])
             if section.name == "tags":

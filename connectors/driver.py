@@ -134,7 +134,7 @@ def page_frame(
         .otherwise(pl.col("value").cast(pl.String)),
         quality=pl.when(number).then(pl.col("quality")).otherwise(pl.lit(int(Quality.BAD), pl.Int8)),
         value=pl.when(number).then(pl.col("value")),
-    ).select(FRAME)
+    ).select(*FRAME)
 
 
 def empty_frame() -> pl.DataFrame:

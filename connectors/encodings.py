@@ -89,19 +89,24 @@ class Utf8Body:
         self.closed = False
 
     def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes; none at the end.
+        """`size` bytes, fewer at the end.
 
         Raises:
             HistorianError: what stands there is no text in the file's encoding.
         """
-        while size < 0 or not self._left:
+        held = [self._left]
+        length = len(self._left)
+        # In full: the reader of rows takes a short answer for a block of its own, in which a row has to fit.
+        while size < 0 or length < size:
             block = self._stream.read(_BLOCK)
-            self._left += self._text(block).encode()
+            held.append(self._text(block).encode())
+            length += len(held[-1])
             if not block:
                 break
+        whole = b"".join(held)
         if size < 0:
-            size = len(self._left)
-        found, self._left = self._left[:size], self._left[size:]
+            size = length
+        found, self._left = whole[:size], whole[size:]
         return found
 
     def _text(self, block: bytes) -> str:

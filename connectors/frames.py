@@ -7,14 +7,15 @@ A samples frame has the columns `time`, `value`, `status`, `quality` and `state`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from connectors.cells import numbers, qualities
 from connectors.layouts import Layout
 from connectors.options import TableOptions
-from connectors.stamps import UTC_TIME, Mark, Stamping
+from connectors.stamp_formats import written_of
+from connectors.stamps import UTC_TIME, Mark, Stamping, stripped
 from procmodel.data.samples import Quality
 
 SAMPLES = {
@@ -83,20 +84,39 @@ class Reading:
             found.setdefault(tag, []).append(unit)
         return found
 
-    def _stamps(self, frame: pl.DataFrame, time: str, place: str, stream: pl.Series | None = None) -> pl.DataFrame:
+    def _deciding(self, frame: pl.DataFrame, layout: Layout, place: str) -> Stamping:
+        """How stamps are read where each tag has a time column: all of them decide what comes first, day or month."""
+        stamping, columns = self.stamping(place), [frame[name] for name in {each.time for each in layout.signals}]
+        told = self.options.time.format or self.options.time.unit or self.options.time.date
+        if len(columns) == 1 or told or any(column.dtype != pl.String for column in columns):
+            return stamping
+        written = written_of(stripped(pl.concat([column.rename("time") for column in columns])))
+        if not written.formats or written.undecided:
+            return stamping
+        return replace(stamping, options=self.options.time.model_copy(update={"format": list(written.formats)}))
+
+    def _stamps(
+        self,
+        frame: pl.DataFrame,
+        time: str,
+        place: str,
+        stream: pl.Series | None = None,
+        stamping: Stamping | None = None,
+    ) -> pl.DataFrame:
         column, date, bias = frame[time], self.options.time.date, self.options.time.bias
         if date is not None:
             column = pl.select(pl.concat_str(frame[date], column, separator=" ", ignore_nulls=False)).to_series()
-        return self.stamping(place).utc(column, stream, frame[bias.column] if bias is not None else None)
+        stamping = stamping or self.stamping(place)
+        return stamping.utc(column, stream, frame[bias.column] if bias is not None else None)
 
     def _of_signals(
         self, frame: pl.DataFrame, layout: Layout, wanted: Mapping[str, str], place: str
     ) -> dict[str, pl.DataFrame]:
         stamps: dict[str, pl.DataFrame] = {}
-        found = {}
+        found, stamping = {}, self._deciding(frame, layout, place)
         for signal in (each for each in layout.signals if each.tag in wanted):
             if signal.time not in stamps:
-                stamps[signal.time] = self._stamps(frame, signal.time, place)
+                stamps[signal.time] = self._stamps(frame, signal.time, place, stamping=stamping)
             cells = numbers(frame[signal.value], self.options, f"{place}, column {signal.value!r}")
             state = cells["word"].set(cells["word"] == "", None)
             samples = stamps[signal.time].with_columns(

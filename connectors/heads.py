@@ -7,7 +7,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from connectors.layouts import USUAL, Layout, unique
 from connectors.options import CsvOptions, HeaderRow
@@ -101,20 +101,22 @@ def text_head(text: str, options: CsvOptions, place: str) -> Head:
         raise HistorianError(
             f"{place}: its header cannot be read: {error}. Correct history.options.delimiter."
         ) from error
-    return Head(
-        names=_widened(head.names, first),
-        rows={role: row + [""] * (len(first) - len(row)) for role, row in head.rows.items()},
-        length=length,
-        delimiter=delimiter,
-    )
+    return replace(widened(head, first), length=length, delimiter=delimiter)
 
 
-def _widened(names: list[str], first: Sequence[str]) -> list[str]:
-    """Names for all columns of the first sample: numbers where there are none, blanks below a trailing delimiter."""
+def widened(head: Head, first: Sequence[str], *, ragged: bool = False) -> Head:
+    """With names for all columns of the first sample: numbers without a row of names, else blanks.
+
+    Args:
+        ragged: Whether rows end at their last cell, as in a sheet; then a value may stand below no name.
+    """
+    names = head.names
     if not names:
-        return [str(number + 1) for number in range(len(first))]
-    extra = first[len(names) :]
-    return names + [""] * len(extra) if not any(cell.strip() for cell in extra) else names
+        names = [str(number + 1) for number in range(len(first))]
+    elif ragged or not any(cell.strip() for cell in first[len(names) :]):
+        names = names + [""] * (len(first) - len(names))
+    width = max(len(names), len(first))
+    return replace(head, names=names, rows={role: row + [""] * (width - len(row)) for role, row in head.rows.items()})
 
 
 def _below(lines: io.StringIO, header: Sequence[HeaderRow]) -> list[str]:
@@ -196,8 +198,8 @@ def merged(heads: Iterable[tuple[Head, str]], place: str) -> tuple[Head, str]:
     Raises:
         HistorianError: there is none, or their columns differ.
     """
-    (first, body), *others = list(heads) or [(None, "")]
-    if first is None:
+    (first, body), *others = list(heads) or [(Head(names=[]), "")]
+    if not first.names:
         raise HistorianError(f"{place}: it has sections, but none called [Data]. Export the samples too.")
     for head, rows in others:
         if head.names != first.names:

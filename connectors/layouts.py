@@ -12,7 +12,8 @@ from procmodel.errors import HistorianError
 
 # Compared without case; "_", "." and "-" count as blanks.
 _USUAL_NAMES = {
-    "tag": "tag, tagname, tag name, tag id, tagid, name, point, point name, signal, variable, varname, item, messstelle",
+    "tag": "tag, tagname, tag name, tag id, tagid, name, point, point name, signal, variable, varname, item, "
+    "messstelle",
     "time": "time, timestamp, time stamp, datetime, date time, ts, date/time, date and time, timestring, zeit, "
     "zeitstempel, zeitpunkt",
     "value": "value, val, varvalue, wert, messwert",
@@ -75,6 +76,11 @@ class Layout:
         Raises:
             HistorianError: a column that the options name is missing, a name stands twice, or there is but one column.
         """
+        bias = options.time.bias.column if options.time.bias else None
+        for key, column in (("date", options.time.date), ("bias.column", bias)):
+            if column is not None and column not in header:
+                named = f"history.options.time.{key} is {column!r}"
+                raise HistorianError(f"{place}: {named}, but the columns are {', '.join(header)}. Correct it.")
         layout = options.layout or ("pairs" if _are_pairs(header) else None)
         if layout == "pairs":
             return cls._of_signals(_pairs(unique(header), header, place), place)
@@ -103,7 +109,7 @@ class Layout:
                 )
             one = Signal(tag=Path(name).name, time=time, value=value, quality=found["quality"], alone=True)
             return cls(time=time, signals=(one,), unit=found["unit"])
-        beside = {time, options.time.date, options.time.bias.column if options.time.bias else None, ""}
+        beside = {time, options.time.date, bias, ""}
         tags = [each for each in header if each not in beside]
         return cls._of_signals([Signal(tag=each, time=time, value=each) for each in tags], place)
 
@@ -129,8 +135,8 @@ def column_of(header: Sequence[str], role: str, options: TableOptions, place: st
             key = f"history.options.columns.{role}"
             raise HistorianError(f"{place}: {key} is {named!r}, but the columns are {', '.join(header)}. Correct it.")
         return str(named)
-    folded = {_folded(name): name for name in reversed(header)}
-    return next((folded[usual] for usual in USUAL[role] if usual in folded), None)
+    names = {folded(name): name for name in reversed(header)}
+    return next((names[usual] for usual in USUAL[role] if usual in names), None)
 
 
 def unique(header: Sequence[str]) -> list[str]:
@@ -147,7 +153,7 @@ def quality_of_tag(name: str) -> str | None:
     return found["tag"] if found else None
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
     return re.sub(r"[_.-]+", " ", name).strip().casefold()
 
 
@@ -200,7 +206,7 @@ def _tag_of_pair(time: str, value: str) -> str:
     stripped, stamped = _VALUE_END.match(value), _TIME_END.match(time)
     if stripped and stamped and stripped["tag"] == stamped["tag"]:
         return stripped["tag"]
-    if _folded(value) in USUAL["value"]:
+    if folded(value) in USUAL["value"]:
         return stamped["tag"] if stamped and stamped["tag"] else time
     return value
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+from asyncua import ua
+
 from connectors.driver import Page, TransientError, empty_frame, page_frame
 from connectors.live_samples import moment
 from connectors.opcua_history import LAST, first_values, last_before, stamp_of
 from connectors.opcua_nodes import Node, described, is_node_id, nodes_below, resolved
 from connectors.opcua_options import OpcUaOptions, address_of
-from connectors.opcua_session import Session, open_session, server_errors
+from connectors.opcua_session import LOST, Session, open_session, server_errors
 from connectors.opcua_values import sample_of
 from connectors.server import ServerHistorian
 from procmodel.data.samples import TagInfo
@@ -110,13 +112,18 @@ class OpcUaDriver:
         try:
             with server_errors(self.place):
                 return session.run(work(session.services))
-        except TransientError:
-            with self._lock:
-                broken = self._session is session
-                self._session = None if broken else self._session
-            if broken:
-                session.close()
+        except TransientError as error:
+            # What the server itself said came over a sound connection, unless it is about the session.
+            if not isinstance(error.__cause__, ua.UaStatusCodeError) or type(error.__cause__).__name__ in LOST:
+                self._drop(session)
             raise
+
+    def _drop(self, session: Session) -> None:
+        with self._lock:
+            ours = self._session is session
+            self._session = None if ours else self._session
+        if ours:
+            session.close()
 
     def _connected(self) -> Session:
         with self._lock:

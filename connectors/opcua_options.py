@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -11,8 +11,24 @@ from connectors.credentials import Secret
 from connectors.server_options import ServerOptions
 from procmodel.errors import PlantFileError
 from procmodel.plant import History
+from procmodel.plant.plant import Duration
+from procmodel.plant.tag import Frozen
 
 Security = Literal["Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss", "none"]
+
+
+class LiveOptions(Frozen):
+    """How a subscription is kept.
+
+    Attributes:
+        every: How often the server sends what is new [s].
+        queue: Values of one tag that the server keeps between two sendings.
+        history_lag: How long a value may take to be in the server's history [s].
+    """
+
+    every: Annotated[Duration, Field(gt=0)] = 1.0
+    queue: Annotated[int, Field(ge=2)] = 100
+    history_lag: Duration = 0.5
 
 
 class OpcUaOptions(ServerOptions):
@@ -24,6 +40,7 @@ class OpcUaOptions(ServerOptions):
         trusted: Folder of server certificates, or of the authorities that issued them.
         nodes: Tag -> node id, such as "ns=2;s=TI101.PV" or "nsu=urn:plant;s=TI101.PV".
         root: Node id below which tags without an entry in `nodes` are looked for.
+        live: How a subscription is kept.
     """
 
     security: Security = "Basic256Sha256"
@@ -32,6 +49,7 @@ class OpcUaOptions(ServerOptions):
     trusted: str | None = None
     nodes: dict[str, str] = Field(default_factory=dict)
     root: str = "i=85"  # Objects
+    live: LiveOptions = LiveOptions()
 
     @property
     def user(self) -> Secret:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import logging
 import threading
@@ -29,30 +30,49 @@ class EventLoop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._open = True
+        self._guard = threading.Lock()
         self._thread = threading.Thread(target=self._loop.run_forever, name="opcua", daemon=True)
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """What the coroutine returns, or raises; it is stopped when the caller is interrupted."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        """What the coroutine returns, or raises; it is stopped when the caller is interrupted.
+
+        Raises:
+            ConnectionError: the loop was closed, perhaps meanwhile by another thread.
+        """
+        future = self._begun(work)
         try:
             return future.result(timeout)
+        except concurrent.futures.CancelledError as error:
+            raise ConnectionError("the connection was closed") from error
         except BaseException:
             future.cancel()
             raise
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
         """Runs on in the background."""
-        asyncio.run_coroutine_threadsafe(work, self._loop)
+        self._begun(work)
 
     def close(self) -> None:
         """Ends what still runs in it, then the thread."""
-        if self._loop.is_closed():
-            return
-        self.run(_cancel_others())
+        with self._guard:
+            if not self._open:
+                return
+            self._open = False
+            ended = asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop)
+        ended.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def _begun(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        # Work handed to a loop that has stopped would never end, nor would whoever waits for it.
+        with self._guard:
+            if self._open:
+                return asyncio.run_coroutine_threadsafe(work, self._loop)
+        work.close()
+        raise ConnectionError("the connection was closed")
 
 
 async def _cancel_others() -> None:
@@ -81,7 +101,8 @@ class Session:
     def close(self) -> None:
         """Ends the connection and its thread."""
         try:
-            self._loop.run(disconnect(self.client))
+            with contextlib.suppress(ConnectionError):
+                self._loop.run(disconnect(self.client))
         finally:
             self._loop.close()
 
@@ -129,18 +150,23 @@ def server_errors(address: str) -> Iterator[None]:
         ) from error
 
 
-_PASSING = {
+LOST = {
+    "BadSessionClosed",
+    "BadSessionIdInvalid",
+    "BadSessionNotActivated",
+    "BadSecureChannelClosed",
+    "BadSecureChannelIdInvalid",
+    "BadConnectionClosed",
     "BadServerHalted",
     "BadShutdown",
+}
+"""Refusals after which a new connection is needed."""
+_PASSING = LOST | {
     "BadTimeout",
     "BadTooManySessions",
     "BadTcpServerTooBusy",
     "BadNoContinuationPoints",
     "BadResourceUnavailable",
-    "BadSessionClosed",
-    "BadSessionIdInvalid",
-    "BadSecureChannelClosed",
-    "BadConnectionClosed",
 }
 _TOO_LARGE = {
     "BadResponseTooLarge",

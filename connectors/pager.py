@@ -36,17 +36,21 @@ def pages(
     """
     since, span, rows = start, end - start, limit
     while since < end:
-        until = min(since + span, end)
+        until = since + span if span < end - since else end
         try:
             page = ask(since, until, rows)
         except TooLargeError as error:
             span = (until - since) / 2
             if span < SHORTEST:
-                raise HistorianError(f"{error} Even {SHORTEST / timedelta(seconds=1):g} s is too long a range.") from error
+                raise HistorianError(
+                    f"{error} Even {SHORTEST / timedelta(seconds=1):g} s is too long a range."
+                ) from error
             continue
         samples = _inside(page.samples, since, until)
         if not page.more:
             yield samples, until
+            if samples.height < limit // 4:
+                span *= 2  # a range was too large where samples lay close; that may be behind us
             since, rows = until, limit
             continue
         last = samples["time"].max()

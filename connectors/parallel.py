@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 AHEAD = 2  # items that a thread may be ahead
 
 
 def in_parallel(
     streams: Sequence[Callable[[], Generator[Item]]], *, workers: int, stop: threading.Event
-) -> Iterator[Item]:
+) -> Generator[Item]:
     """Items of all streams; those of one in their order, streams mixed as they come.
 
     Args:
         streams: Each is started by a thread that is free, in their order.
-        stop: Set when this is left early or one stream fails; streams that wait should then give up.
+        stop: Set when this is left early or one stream fails; streams that wait should then give up. Unset when all
+            have ended by themselves.
 
     Raises:
         Whatever a stream raises; the others are stopped first.
@@ -37,9 +40,10 @@ def in_parallel(
     def put(kind: str, item: Item | BaseException | None) -> None:
         while not stop.is_set():
             try:
-                return made.put((kind, item), timeout=0.1)
+                made.put((kind, item), timeout=0.1)
             except queue.Full:
                 continue
+            return
 
     def work() -> None:
         try:
@@ -72,6 +76,21 @@ def in_parallel(
             else:
                 yield item  # type: ignore[misc]
     finally:
-        stop.set()
+        if ended < workers:
+            stop.set()
         for thread in threads:
             thread.join()
+
+
+def answers(questions: Sequence[Callable[[], Answer]], *, workers: int, stop: threading.Event) -> list[Answer]:
+    """The answer to each question, in their order, several at once.
+
+    Raises:
+        Whatever a question raises; those that were not asked yet are left then.
+    """
+
+    def numbered(index: int) -> Generator[tuple[int, Answer]]:
+        yield index, questions[index]()
+
+    found = dict(in_parallel([partial(numbered, index) for index in range(len(questions))], workers=workers, stop=stop))
+    return [found[index] for index in range(len(questions))]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -13,8 +14,12 @@ import pyarrow.parquet
 
 from connectors.files import FileTable, matching_files, read_bytes
 from connectors.options import TableOptions
+from connectors.parquet_stream import Ordered, Stream
 from connectors.record import TableHistorian
+from connectors.sniffing import sniffed
 from connectors.tables import Loaded
+from procmodel.data.exports import Shape
+from procmodel.data.samples import Query, ReadReport
 from procmodel.errors import HistorianError
 from procmodel.plant import History, Tag
 from procmodel.plant.checks import checked_options
@@ -32,10 +37,39 @@ class ParquetHistorian(TableHistorian):
     def __init__(self, history: History, tags: Mapping[str, Tag], base: Path | None = None) -> None:
         options = checked_options(TableOptions, history.options)
 
-        def tables() -> Sequence[ParquetTable]:
-            return [ParquetTable(file=file) for file in matching_files(history, base, ".parquet")]
+        def files() -> Sequence[Path]:
+            return matching_files(history, base, ".parquet")
 
-        super().__init__(tables, tags, options, history.timezone)
+        def ordered() -> Ordered | None:
+            return Ordered.of(files(), options, tags)
+
+        self._ordered = ordered
+        super().__init__(lambda: [ParquetTable(file=file) for file in files()], tags, options, history.timezone)
+
+    @property
+    def in_time_order(self) -> bool:
+        """Whether the files stand in order of time, so that they are streamed and never held in memory."""
+        return self._ordered() is not None
+
+    def read(self, query: Query) -> Iterator[pa.RecordBatch]:
+        """As `TableHistorian.read`; files in order of time are streamed, all tags together.
+
+        In a stream two values of a tag at one stamp are both handed over, and its last value holds from there on.
+        """
+        ordered = self._ordered()
+        if ordered is None:
+            return super().read(query)
+        self.report = ReadReport()
+        return iter(Stream(ordered, query, self.report))
+
+    @classmethod
+    def sniff(cls, files: Sequence[Path], known: Mapping[str, Any]) -> Shape:
+        """The shape that these files share.
+
+        Raises:
+            HistorianError: they cannot be read, or are not of one shape.
+        """
+        return sniffed("parquet", files, TableOptions, lambda file, _: ParquetTable(file=file), known)
 
 
 @dataclass(frozen=True, kw_only=True)

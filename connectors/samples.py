@@ -12,14 +12,19 @@ import pyarrow as pa
 from connectors.stamps import UTC_TIME
 from procmodel.data.samples import SCHEMA, Quality, Query
 from procmodel.errors import PlantFileError
-from procmodel.plant import Tag
+from procmodel.plant import Kind, Tag
 from procmodel.plant.units import converter
 
 BATCH_ROWS = 65_536
 
 
 def converted(record: pl.DataFrame, tag: Tag) -> pl.DataFrame:
-    """In the tag's own unit; what lies outside its instrument range is bad."""
+    """In the tag's own unit; what lies outside its instrument range is bad.
+
+    A counter stays as it was read: its tag is the rate, which is known with the next reading only.
+    """
+    if tag.kind is Kind.TOTALIZER:
+        return record
     if tag.source_unit is not None:
         try:
             convert = converter(tag.source_unit, tag.unit)

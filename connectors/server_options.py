@@ -15,7 +15,7 @@ class CacheOptions(Frozen):
     """Where what was read is kept, so that it is not asked for again.
 
     Attributes:
-        folder: Made where it is missing; relative to the plant file.
+        folder: Made where it is missing; `~` and paths relative to where procmodel is started are understood.
         newest: What is younger than this is asked for each time, since late samples may still arrive [s].
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ import polars as pl
 
 from connectors.clock_change import second_pass
 from connectors.options import Ambiguous, TimeOptions
+from connectors.stamp_formats import Written, written_of
 from procmodel.errors import HistorianError, PlantFileError
 
 UTC_TIME = pl.Datetime("us", "UTC")
@@ -22,7 +22,6 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECONDS = {"us": 1.0, "ms": 1e3, "s": 1e6, "min": 60e6, "h": 3600e6, "d": 86400e6}
 _ISO = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 _ZONE = r"[T ]\d{2}.*(?:[Zz]|[+-]\d{2}(?::?\d{2})?)$"
-_SLASHED = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?:([T ]+)(\d{1,2}:\d{2})(:\d{2})?([.,]\d+)?(.*))?")
 
 
 class Mark(IntEnum):
@@ -65,7 +64,7 @@ class Stamping:
             HistorianError: a stamp cannot be read, carries no zone where none is known, or is ambiguous and not to be.
         """
         if column.dtype == pl.String:
-            column = _stripped(column)
+            column = stripped(column)
         empty = column.is_null()
         if empty.all():
             time, mark = pl.Series(values=[None] * len(column), dtype=UTC_TIME), None
@@ -116,25 +115,29 @@ class Stamping:
         self, column: pl.Series, stream: pl.Series | None, bias: pl.Series | None
     ) -> tuple[pl.Series, pl.Series | None]:
         if self.options.format is not None:
-            return self._formatted(column, stream, bias)
+            formats = self.options.format
+            return self._formatted(column, [formats] if isinstance(formats, str) else formats, stream, bias)
         text = column.str.replace("T", " ", literal=True).str.replace(",", ".", literal=True)
         zoned = column.str.contains(_ZONE)  # null where the cell is empty
         local, absolute = _parsed(text.set(zoned, None), _ISO), _no_times(len(text))
         if zoned.any():
             absolute = _parsed(_numeric_zone(text.set(~zoned, None)), [f"{each}%z" for each in _ISO[:2]]).cast(UTC_TIME)
         unread = column.is_not_null() & local.is_null() & absolute.is_null()
-        _refuse(column, unread=unread, say=lambda cell, row: self._unreadable(column, cell, row))
+        if unread.any():
+            written = written_of(column)
+            if written.formats and not written.undecided:
+                return self._formatted(column, written.formats, stream, bias)
+            _refuse(column, unread=unread, say=lambda cell, row: self._unreadable(column, written, cell, row))
         if local.null_count() == len(local):
             return absolute, None
         there, mark = self._local(local, stream, bias)
         return there.zip_with(there.is_not_null(), absolute), mark
 
     def _formatted(
-        self, column: pl.Series, stream: pl.Series | None, bias: pl.Series | None
+        self, column: pl.Series, written: Sequence[str], stream: pl.Series | None, bias: pl.Series | None
     ) -> tuple[pl.Series, pl.Series | None]:
-        written = self.options.format or []
         local, absolute = pl.Series([None] * len(column), dtype=pl.Datetime("us")), _no_times(len(column))
-        for each in [written] if isinstance(written, str) else written:
+        for each in written:
             left = column.set(local.is_not_null() | absolute.is_not_null(), None)
             if left.null_count() == len(left):
                 break
@@ -148,7 +151,7 @@ class Stamping:
             unread=column.is_not_null() & local.is_null() & absolute.is_null(),
             say=lambda cell, row: (
                 f"{self.place}: time cell {cell!r} (sample {row}) does not fit "
-                f"history.options.time.format {written!r}. Correct the format, or mend the cell."
+                f"history.options.time.format {_said(written)}. Correct the format, or mend the cell."
             ),
         )
         if local.null_count() == len(local):
@@ -221,10 +224,12 @@ class Stamping:
             "history.options.time: {unit: s, origin: 2024-01-01T00:00:00Z}."
         )
 
-    def _unreadable(self, column: pl.Series, cell: str, row: int) -> str:
+    def _unreadable(self, column: pl.Series, written: Written, cell: str, row: int) -> str:
         if column.cast(pl.Float64, strict=False).is_finite().fill_null(False).any():
             return self._plain_numbers(column)
-        return f"{self.place}: time cell {cell!r} (sample {row}) is not ISO 8601. {_format_question(column)}"
+        if written.unread is not None:
+            cell, row = written.unread, int((column == written.unread).arg_max() or 0) + 1
+        return f"{self.place}: time cell {cell!r} (sample {row}) is not ISO 8601. {format_question(written)}"
 
 
 def origin_of(options: TimeOptions, timezone: str | None) -> datetime:
@@ -275,7 +280,11 @@ def _by_format(column: pl.Series, written: str) -> pl.Series:
             parsed = text.str.to_date(parser_format, strict=False).cast(pl.Datetime("us"))
     except pl.exceptions.PolarsError as error:
         raise PlantFileError(f"history.options.time.format {written!r} cannot be used: {error}.") from error
-    # %Y takes the 24 of 31/05/24 for the year 24: that is another format, not another age.
+    return _of_our_age(parsed)
+
+
+def _of_our_age(parsed: pl.Series) -> pl.Series:
+    """%Y takes the 24 of 31/05/24 for the year 24: that is another format, not another age."""
     return parsed.set((parsed.dt.year() < 1900).fill_null(False), None)
 
 
@@ -287,6 +296,7 @@ def _parsed(text: pl.Series, formats: Sequence[str]) -> pl.Series:
             found.append(text.str.to_datetime(each, strict=False, time_unit="us"))
         else:
             found.append(text.str.to_date(each, strict=False).cast(pl.Datetime("us")))
+        found[-1] = _of_our_age(found[-1])
         if found[-1].null_count() == text.null_count():
             return found[-1]
     return pl.select(pl.coalesce(found)).to_series()
@@ -301,7 +311,7 @@ def _numeric_zone(text: pl.Series) -> pl.Series:
     )
 
 
-def _stripped(text: pl.Series) -> pl.Series:
+def stripped(text: pl.Series) -> pl.Series:
     """Without blanks around, empty cells null; looked for first, since most exports have none and stripping is slow."""
     if text.str.contains(r"^\s|\s$").any():
         text = text.str.strip_chars()
@@ -315,21 +325,17 @@ def _refuse(column: pl.Series, *, unread: pl.Series, say: Callable[[str, int], s
         raise HistorianError(say(column[row], row + 1))
 
 
-def _format_question(column: pl.Series) -> str:
-    """What to write in the plant file; day and month are told apart on the whole column where that is possible."""
-    cells = [found for cell in column.drop_nulls().unique().to_list() if (found := _SLASHED.fullmatch(cell))]
-    if not cells:
-        return "Set history.options.time.format, such as '%d/%m/%Y %H:%M:%S'."
-    _, sep, _, year, gap, clock, seconds, fraction, rest = cells[0].groups()
-    half_days = (rest or "").strip().upper() in ("AM", "PM")
-    tail = ""
-    if clock:
-        tail = f"{gap}{'%I' if half_days else '%H'}:%M{':%S' if seconds else ''}{'%.f' if fraction else ''}"
-        tail += " %p" if half_days else ""
-    year = "%Y" if len(year) == 4 else "%y"
-    day_first, month_first = f"'%d{sep}%m{sep}{year}{tail}'", f"'%m{sep}%d{sep}{year}{tail}'"
-    if max(int(each[1]) for each in cells) > 12:
-        return f"Days come first there: set history.options.time.format: {day_first}."
-    if max(int(each[3]) for each in cells) > 12:
-        return f"Months come first there: set history.options.time.format: {month_first}."
-    return f"Day or month may come first: set history.options.time.format to {day_first} or to {month_first}."
+def format_question(written: Written) -> str:
+    """What to write in the plant file where the column does not tell how its stamps are written."""
+    key = "history.options.time.format"
+    if written.contradicts:
+        days, months = written.contradicts
+        return f"Days come first in {days!r} and months in {months!r}: export the files of two writers apart."
+    if written.undecided:
+        formats, other = _said(written.formats), _said(written.month_first)
+        return f"Day or month may come first: set {key} to {formats} or to {other}."
+    return f"Set {key}, such as '%d/%m/%Y %H:%M:%S'."
+
+
+def _said(formats: Sequence[str]) -> str:
+    return repr(formats[0] if len(formats) == 1 else list(formats))

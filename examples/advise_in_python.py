@@ -36,7 +36,13 @@ def main(plant_file: Path, out: Path) -> None:
     model, scaler, doubt = artifact.model, artifact.scaler, artifact.calibration
     planner = Optimizer(plant=plant, model=model, scaler=scaler, heads=artifact.heads, backoff_HY=doubt.backoff_HY)
     advisor = Advisor(
-        plant=plant, planner=planner, model=model, scaler=scaler, surprise_limit=doubt.surprise_limit, name="example"
+        plant=plant,
+        planner=planner,
+        model=model,
+        scaler=scaler,
+        surprise_limit=doubt.surprise_limit,
+        error_covariance_YY=doubt.error_covariance_YY,
+        name="example",
     )
     end = dataset.start + timedelta(seconds=dataset.step * dataset.rows)
     advice, _ = advisor.advise(dataset.values[-planner.rows_wanted :], newest=end, now=end)

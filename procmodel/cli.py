@@ -22,6 +22,7 @@ from procmodel.errors import InputError, ProcmodelError
 
 if TYPE_CHECKING:
     from procmodel.advice import Advice
+    from procmodel.data.exports import Question
     from procmodel.plant import Plant
 
 app = typer.Typer(
@@ -30,6 +31,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+head_app = typer.Typer(help="Constraint heads: margins that no sensor measures.", no_args_is_help=True)
+app.add_typer(head_app, name="head")
 
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -41,7 +45,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 
 @app.command()
 def demo(
-    plant: Annotated[str, typer.Option(help="evaporator or quadruple-tank.")] = "evaporator",
+    plant: Annotated[str, typer.Option(help="Its name; a wrong one lists all.")] = "evaporator",
     out: Out = None,
     as_json: Json = False,
     quick: Annotated[bool, typer.Option(help="A shorter record and fewer trials; claims nothing.")] = False,
@@ -65,6 +69,34 @@ def demo(
 
 
 @app.command()
+def init(
+    exports: Annotated[list[Path], typer.Argument(metavar="EXPORT...", help="Export files, or a folder of them.")],
+    out: Annotated[Path, typer.Option("--out", help="The plant file to write; never one that is there.")] = Path(
+        "plant.yaml"
+    ),
+    name: Annotated[str | None, typer.Option(help="Of the plant. Default: after the export.")] = None,
+    timezone: Annotated[str | None, typer.Option(help="Zone of stamps that carry none, as Europe/Zurich.")] = None,
+    answer: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE for what the export does not tell; it says which.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Draft a plant file from an export: its shape, units, ranges, sampling and likely roles, with the reasons."""
+    answers = _pairs("--answer", answer or [], "history.options.quality=opc-da")
+    from procmodel.commands import init as command
+
+    given = {key: command.parsed(value) for key, value in answers.items()}
+    if timezone is not None:
+        given[command.ZONE] = timezone
+    ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() and not as_json else None
+    drafted = command.init(exports, out, given, name=name, ask=ask)
+    if as_json:
+        _print_json(drafted.to_dict())
+        return
+    print("\n".join(command.summary(drafted)))
+
+
+@app.command()
 def ingest(
     plant_file: PlantFile,
     out: Out = None,
@@ -85,6 +117,36 @@ def ingest(
         return
     print(f"{facts['rows']} rows of {facts['sample_time_s']:g} s from {facts['start']}, {len(plant.columns)} tags.")
     print(f"Campaigns: {', '.join(facts['campaigns'])}\nDataset: {place.dataset}")
+
+
+@app.command()
+def check(
+    plant_file: PlantFile,
+    out: Out = None,
+    as_json: Json = False,
+    start: Annotated[str | None, typer.Option(help="From this ISO time with its zone. Default: all there is.")] = None,
+    end: Annotated[str | None, typer.Option(help="Up to this ISO time with its zone. Default: all there is.")] = None,
+) -> None:
+    """Say whether the record is fit to learn from: gaps, faults of instruments, compression, excitation."""
+    plant, span = _plant(plant_file), _span(start, end)
+    from procmodel.commands import model
+    from procmodel.commands.check import check as run
+    from procmodel.commands.progress import Progress
+
+    with Progress() as progress:
+        results = run(plant, model.place_of(plant, out).out / "check.html", progress, *span)
+    if as_json:
+        _print_json(results)
+        return
+    for finding in results["findings"]:
+        when = f" ({finding['start'][:19]})" if finding["start"] else ""
+        print(f"{finding['fault']:<15} {finding['tag']:<14} {finding['text']}{when}")
+    print(f"{len(results['findings'])} findings in {results['record']['rows']:,} rows.")
+    for pair, answer in (results["response"] or {}).items():
+        print(f"{pair}: {'shows' if answer['f'] > 5 else 'does not show'} in the record (F = {answer['f']:.3g})")
+    if results["reason"]:
+        print(f"Excitation: {results['reason']}")
+    print(f"Page: {results['page']}")
 
 
 @app.command()
@@ -165,6 +227,34 @@ def advise(
         raise typer.Exit(1)
 
 
+@head_app.command("fit")
+def head_fit(
+    plant_file: PlantFile,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The constraint, as the plant file names it.")],
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Learn one constraint head anew from its labels; the model stays as it is."""
+    plant = _plant(plant_file)
+    from procmodel.commands import head, model
+    from procmodel.commands.progress import Progress
+
+    place = model.place_of(plant, out)
+    with Progress() as progress:
+        facts = {**head.head_facts(head.fit(plant, place, name, progress)), "model": str(place.model)}
+    if as_json:
+        _print_json(facts)
+        return
+    print(
+        f"{name}: {facts['labels']} labels, {facts['form']}; error {facts['error']:.3g}, skill {facts['skill']:.2f} on "
+        f"labels left out; the {facts['confidence']:.0%} lower bound deducts {facts['allowance_now']:.3g} "
+        f"{facts['unit']} now"
+    )
+    for remark in facts["remarks"]:
+        print(remark)
+    print(f"Model: {place.model}")
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON schema of the plant file, for editors."""
@@ -226,6 +316,30 @@ def _span(start: str | None, end: str | None) -> tuple[datetime | None, datetime
     if first is not None and last is not None and first >= last:
         raise InputError(f"--start {start} has to lie before --end {end}.")
     return first, last
+
+
+def _ask(question: Question) -> str:
+    """A question of `init`, put on the terminal."""
+    if not question.choices:
+        return str(typer.prompt(question.text, err=True))
+    print(question.text, file=sys.stderr)
+    for number, choice in enumerate(question.choices, start=1):
+        print(f"  {number}  {choice}", file=sys.stderr)
+    answer = str(typer.prompt("Number, or an answer of your own", err=True))
+    if answer.isdigit() and 1 <= int(answer) <= len(question.choices):
+        chosen = question.choices[int(answer) - 1]
+        return chosen if isinstance(chosen, str) else json.dumps(chosen)
+    return answer
+
+
+def _pairs(option: str, pairs: list[str], example: str) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not (sign and key.strip() and value.strip()):
+            raise InputError(f"{option} {pair!r} needs KEY=VALUE, such as {example}.")
+        found[key.strip()] = value
+    return found
 
 
 def _setpoints(pairs: list[str]) -> dict[str, float]:

@@ -40,5 +40,20 @@ def test_advice_in_python_ends_in_a_move_or_a_hold_with_its_reason(
     assert len(reason) > 10
 
 
+@pytest.mark.slow
+def test_a_simulator_of_ones_own_is_controlled_better_than_left_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = output_of("your_own_simulator.py", monkeypatch, capsys).splitlines()
+    advice, hold = (float(line.split("cost ")[1].split(",")[0]) for line in lines)
+    assert lines[0].startswith("advice")
+    assert advice < 0.5 * hold
+    assert " 1.00 m" in lines[0]
+
+
 def test_every_example_is_run_here() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == {"look_at_a_record.py", "advise_in_python.py"}
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {
+        "look_at_a_record.py",
+        "advise_in_python.py",
+        "your_own_simulator.py",
+    }

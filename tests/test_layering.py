@@ -70,7 +70,7 @@ HOMES: dict[str, set[str]] = {
     "casadi": {"control", "evaluation"},
     "matplotlib": {"evaluation"},
     "pint": {"plant"},
-    "pydantic": {"plant"},
+    "pydantic": {"plant", "connectors"},  # a connector checks its own options
     "safetensors": {"training"},
     "numba": {"data"},
 }

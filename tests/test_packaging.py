@@ -17,6 +17,7 @@ WANTED = [
     *PROJECT["project"]["dependencies"],
     *(each for extra in PROJECT["project"]["optional-dependencies"].values() for each in extra),
 ]
+WANTED = [each for each in WANTED if Requirement(each).name != "procmodel"]  # an extra that brings others
 
 
 def pins() -> dict[str, Requirement]:

@@ -95,13 +95,14 @@ class Margin:
 
 @dataclass(frozen=True, kw_only=True)
 class GivenUp:
-    """A soft limit that the plan cannot keep, with the largest excess [unit]."""
+    """A soft limit that the plan cannot keep, with the largest excess [unit] and what stands in the way, in words."""
 
     tag: str
     side: str
     limit: float
     amount: float
     rank: int
+    because: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +113,14 @@ class Advice:
         action, reason: What, and why in one sentence.
         at, expires: From when and until when it may be followed, aware.
         plant, model: Names of both.
-        mode: In which it was made.
+        mode: In which it was made, never above what health allows. requested: What was asked for. why_mode: Why it got
+            less; "" where it did not.
         moves, outlooks, margins: Per MV, per CV, per constraint head.
         give_ups, active: Soft limits given up, rank 1 first; limits that decide the plan, in words.
         solve: How the optimizer ended.
         data_age: Of the newest sample [s]; NaN where there is none.
         surprise, surprise_limit: Of the model by the newest measurements [-]; NaN where not known.
+        support, support_limit: How far the plan leaves what the model has seen [-]; NaN where not known.
         cost, cost_unmoved: Of the plan and of no move; NaN where not known.
         notes: What tempers the confidence.
     """
@@ -129,6 +132,8 @@ class Advice:
     plant: str
     model: str = ""
     mode: Mode = Mode.ADVISE
+    requested: Mode = Mode.ADVISE
+    why_mode: str = ""
     moves: tuple[Move, ...] = ()
     outlooks: tuple[Outlook, ...] = ()
     margins: tuple[Margin, ...] = ()
@@ -138,6 +143,8 @@ class Advice:
     data_age: float = math.nan
     surprise: float = math.nan
     surprise_limit: float = math.nan
+    support: float = math.nan
+    support_limit: float = math.nan
     cost: float = math.nan
     cost_unmoved: float = math.nan
     notes: tuple[str, ...] = ()

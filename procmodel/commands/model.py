@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from procmodel.commands.progress import Progress
-from procmodel.data import condition, load_dataset, save_dataset
+from procmodel.data import load_dataset
 from procmodel.data.dataset import Dataset
 from procmodel.data.historians import open_historian
+from procmodel.data.ingest import ingest as store
 from procmodel.errors import ArtifactError
 from procmodel.evaluation.record_facts import record_facts
 from procmodel.plant import Plant
@@ -53,9 +54,8 @@ def ingest(
 ) -> Dataset:
     """Read the plant's history from `start` to `end` (None: all there is), put it on the grid, and store it."""
     progress.stage("ingest", "Reading and conditioning the history")
-    dataset = condition(plant, open_historian(plant), start=start, end=end, progress=progress.step)
-    save_dataset(dataset, place.dataset)
-    return dataset
+    folder = store(plant, open_historian(plant), place.dataset, start=start, end=end, progress=progress.step)
+    return load_dataset(folder, plant)
 
 
 def dataset_of(plant: Plant, place: Place, progress: Progress) -> Dataset:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from procmodel.constraints.calibration import allowances, folds, require_labels
+from procmodel.constraints.classes import Flat, Labelled, classify, judge_classes
 from procmodel.constraints.features import Features, candidates
 from procmodel.constraints.head import ConstraintHead
 from procmodel.constraints.ridge import Ridge, fit_ridge
@@ -79,11 +80,19 @@ def fit_head(name: str, constraint: Constraint, samples: HeadSamples) -> Constra
         )
     block_N = np.arange(count) if samples.block_N is None else samples.block_N
     families = list(candidates(samples.background_MD, samples.guides_MG))
-    features, ridge = _choose(families, samples.encoded_ND, samples.margins_N, block_N)
-    excess_NH = _left_out_excess(families, samples, block_N)
-    error, spread = _judge(name, excess_NH[:, 0], samples.margins_N)
+    flat: Ridge | Flat
+    if constraint.kind == "regression":
+        features, flat = _choose(families, samples.encoded_ND, samples.margins_N, block_N)
+        excess_NH = left_out_excess(families, samples, block_N)
+        error, spread = _judge(name, excess_NH[:, 0], samples.margins_N)
+        skill = 1 - (error / spread) ** 2
+    else:
+        features, flat, score_NH = classify(name, constraint.kind, families, samples_of(samples, block_N))
+        error, skill = judge_classes(name, score_NH[:, 0], samples.margins_N)
+        # An unsafe state is told where its score, less the allowance, is below zero: only unsafe labels count.
+        excess_NH = score_NH[samples.margins_N < 0]
     allowance = allowances(excess_NH, constraint.confidence, constraint=name, first=0)
-    linear_D, offset, curvature_QQ = features.collapse(ridge.weights_F, ridge.offset)
+    linear_D, offset, curvature_QQ = features.collapse(flat.weights_F, flat.offset)
     return ConstraintHead(
         name=name,
         unit=constraint.unit,
@@ -98,9 +107,15 @@ def fit_head(name: str, constraint: Constraint, samples: HeadSamples) -> Constra
         confidence=constraint.confidence,
         labels=count,
         error=error,
-        skill=1 - (error / spread) ** 2,
-        form=features.form,
+        skill=skill,
+        form=features.form if constraint.kind == "regression" else f"{constraint.kind} on {features.form}",
     )
+
+
+def samples_of(samples: HeadSamples, block_N: np.ndarray) -> Labelled:
+    """What a classifier learns from: latents ahead [N, 1 + H, D], column 0 encoded, and whether each was safe."""
+    ahead_NHD = np.concatenate([samples.encoded_ND[:, None], samples.rolled_NHD], axis=1)
+    return Labelled(ahead_NHD=ahead_NHD, safe_N=np.where(samples.margins_N < 0, -1.0, 1.0), block_N=block_N)
 
 
 def _judge(name: str, left_out_N: np.ndarray, margins_N: np.ndarray) -> tuple[float, float]:
@@ -123,7 +138,7 @@ def _choose(
     return min(fitted, key=lambda pair: pair[1].error / (_BEND_GAIN if pair[0].curved else 1.0))
 
 
-def _left_out_excess(families: list[Features], samples: HeadSamples, block_N: np.ndarray) -> np.ndarray:
+def left_out_excess(families: list[Features], samples: HeadSamples, block_N: np.ndarray) -> np.ndarray:
     """Prediction minus label [N, 1 + H] by heads that were chosen and fitted without the label's fold; column 0 is for
     the encoded latent. The choice of features and strength is made anew each time, so it hides no optimism."""
     ahead_NHD = np.concatenate([samples.encoded_ND[:, None], samples.rolled_NHD], axis=1)

@@ -6,12 +6,13 @@ import csv
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 
-from procmodel.data.dataset import Dataset
+from procmodel.data.dataset import Dataset, Stretch
 from procmodel.errors import LabelError
 
 
@@ -35,6 +36,8 @@ class Labels:
 
 def read_labels(path: Path, *, constraint: str) -> Labels:
     """Read a CSV with the columns `time` (ISO 8601 with its offset) and `margin`; other columns are left alone.
+
+    In place of `margin` there may be `event`: 1 where the thing happened, which is a margin of -1, else 0, which is +1.
 
     Raises:
         LabelError: File or column missing, a stamp without zone, a margin that is not a number, no rows.
@@ -62,7 +65,8 @@ def read_labels(path: Path, *, constraint: str) -> Labels:
 def _rows(who: str, text: str) -> Iterator[tuple[datetime, float]]:
     reader = csv.DictReader(text.splitlines())
     got = [name.strip() for name in reader.fieldnames or ()]
-    missing = [name for name in ("time", "margin") if name not in got]
+    told = "event" if "event" in got and "margin" not in got else "margin"
+    missing = [name for name in ("time", told) if name not in got]
     if missing:
         raise LabelError(
             f"{who} has the columns {', '.join(got) or 'none'} and lacks {' and '.join(missing)}. "
@@ -71,7 +75,8 @@ def _rows(who: str, text: str) -> Iterator[tuple[datetime, float]]:
     reader.fieldnames = got
     for row in reader:
         where = f"{who}, line {reader.line_num}"
-        yield _time(where, (row["time"] or "").strip()), _margin(where, (row["margin"] or "").strip())
+        value = (row[told] or "").strip()
+        yield _time(where, (row["time"] or "").strip()), (_event if told == "event" else _margin)(where, value)
 
 
 def _time(where: str, text: str) -> datetime:
@@ -84,6 +89,13 @@ def _time(where: str, text: str) -> datetime:
     if stamp.tzinfo is None:
         raise LabelError(f"{where}: time {text!r} has no zone. Add its offset, such as {text}+01:00 or {text}Z.")
     return stamp.astimezone(UTC)
+
+
+def _event(where: str, text: str) -> float:
+    known = {"1": -1.0, "true": -1.0, "yes": -1.0, "0": 1.0, "false": 1.0, "no": 1.0}
+    if text.lower() not in known:
+        raise LabelError(f"{where}: event {text!r} is neither 1 (it happened) nor 0. Correct it, or take the line out.")
+    return known[text.lower()]
 
 
 def _margin(where: str, text: str) -> float:
@@ -105,14 +117,13 @@ def match_rows(labels: Labels, dataset: Dataset, *, constraint: str) -> np.ndarr
     Raises:
         LabelError: A label lies outside every stretch of the record.
     """
-    inside = np.zeros(dataset.rows, dtype=bool)
-    for stretch in dataset.stretches:
-        inside[stretch.start : stretch.stop] = True
+    begins = [_began(dataset, stretch) for stretch in dataset.stretches]
     rows = []
     for time in labels.times:
-        # Rounded to a millionth of a row: 0.1 s steps are no binary fractions, and a stamp on the edge stays on it.
-        row = math.ceil(round((time - dataset.start).total_seconds() / dataset.step, 6)) - 1
-        if not 0 <= row < dataset.rows or not inside[row]:
+        row = next(
+            (r for r in map(_row_of, dataset.stretches, begins, repeat(time), repeat(dataset.step)) if r >= 0), -1
+        )
+        if row < 0:
             raise LabelError(
                 f"Constraint {constraint!r}: the label of {time.isoformat()} in {labels.source} lies outside the "
                 f"record ({_span(dataset)}). Take the line out, or ingest the history around it."
@@ -121,15 +132,26 @@ def match_rows(labels: Labels, dataset: Dataset, *, constraint: str) -> np.ndarr
     return np.array(rows, dtype=np.int64)
 
 
+def _began(dataset: Dataset, stretch: Stretch) -> datetime:
+    """Time at which a stretch begins: campaigns that lie apart in time have no rows between them."""
+    return stretch.began or dataset.start + timedelta(seconds=stretch.start * dataset.step)
+
+
+def _row_of(stretch: Stretch, began: datetime, time: datetime, step: float) -> int:
+    """Row of a stretch that contains `time` or ends at it; -1 where it lies outside."""
+    # Rounded to a millionth of a row: 0.1 s steps are no binary fractions, and a stamp on the edge stays on it.
+    row = math.ceil(round((time - began).total_seconds() / step, 6)) - 1
+    return stretch.start + row if 0 <= row < stretch.rows else -1
+
+
 def _span(dataset: Dataset) -> str:
     """First and last instant of the record, and how many stretches it has, in words."""
-    start = dataset.start.timestamp()
-    edges = [
-        datetime.fromtimestamp(start + row * dataset.step, UTC).isoformat()
-        for row in (dataset.stretches[0].start, dataset.stretches[-1].stop)
-    ]
+    first, last = dataset.stretches[0], dataset.stretches[-1]
+    ended = _began(dataset, last) + timedelta(seconds=last.rows * dataset.step)
     count = len(dataset.stretches)
-    return f"{edges[0]} to {edges[1]}" + (f" in {count} stretches" if count > 1 else "")
+    return f"{_began(dataset, first).isoformat()} to {ended.isoformat()}" + (
+        f" in {count} stretches" if count > 1 else ""
+    )
 
 
 def time_blocks(rows_N: np.ndarray, dataset: Dataset, *, gap: int) -> np.ndarray:

@@ -51,6 +51,7 @@ class SoftLimit:
         is_head: Which of the two.
         scale: Violation that counts as one [unit].
         backoff_N: Distance kept for doubt [unit].
+        funnel_N: By how much the limit still stands open [unit]; 0 where it has no funnel.
     """
 
     tag: str
@@ -62,6 +63,7 @@ class SoftLimit:
     is_head: bool
     scale: float
     backoff_N: np.ndarray
+    funnel_N: np.ndarray | float = 0.0
 
     @property
     def sign(self) -> float:
@@ -132,7 +134,10 @@ class SoftLimits:
     def _lines(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Each excess as a line of its value: slope [R], offset [N, R]; column and whether it is a head's [2, R]."""
         slope_R = np.array([limit.sign / limit.scale for limit in self.limits])
-        offsets = [limit.backoff_N / limit.scale - limit.sign * limit.at / limit.scale for limit in self.limits]
+        offsets = [
+            (limit.backoff_N - limit.funnel_N - limit.sign * limit.at) / limit.scale + np.zeros(len(self.segment_N))
+            for limit in self.limits
+        ]
         at_R = np.array([[limit.column for limit in self.limits], [limit.is_head for limit in self.limits]], dtype=int)
         return slope_R, np.array(offsets).reshape(len(self.limits), len(self.segment_N)).T, at_R
 

@@ -24,7 +24,8 @@ import numpy as np
 from procmodel.control.bias import BiasFilter, correction, filled
 from procmodel.control.horizon import Horizon
 from procmodel.control.limits import SoftLimits
-from procmodel.control.objective import StageCost, setpoints_of
+from procmodel.control.objective import StageCost
+from procmodel.control.orders import TickOrders, orders_of
 from procmodel.control.past import PastForecasts
 from procmodel.control.plan import Plan, Status
 from procmodel.control.prepared import Prepared, expected_now
@@ -35,8 +36,10 @@ from procmodel.control.sensitivities import Forecaster, Head, Now
 from procmodel.control.sqp import Outcome, minimise
 from procmodel.control.watch import Watch
 from procmodel.data.window import Columns, Scaler
-from procmodel.errors import ArtifactError, DatasetError, PlantFileError
+from procmodel.errors import ArtifactError, DatasetError
 from procmodel.plant import Plant
+from procmodel.plant import Status as TagStatus
+from procmodel.plant.changes import LimitChanges
 from procmodel.world_model.protocol import WorldModel
 
 
@@ -78,6 +81,7 @@ class Optimizer:
         self.forecaster = Forecaster(
             model=model, scaler=scaler, columns=self._columns, heads=heads, horizon=self.horizon
         )
+        self._interval = self.horizon.interval * plant.sample_time
         self._past = PastForecasts(
             model=model,
             scaler=scaler,
@@ -102,6 +106,8 @@ class Optimizer:
         future_dv_HV: np.ndarray | None = None,
         previous: Plan | None = None,
         out_of_service: Collection[str] = (),
+        limits: LimitChanges | None = None,
+        statuses: Mapping[str, TagStatus] | None = None,
         deadline: float | None = None,
         prepared: Prepared | None = None,
     ) -> Plan:
@@ -113,6 +119,8 @@ class Optimizer:
             future_dv_HV: Announced DVs from the next row on; a NaN, and all beyond the end, hold the value before.
             previous: The plan of one advice ago.
             out_of_service: MVs that stay at their measured value, and CVs that are neither steered nor limited.
+            limits: By tag and side, in place of the plant file's; a CV's are followed at its `ramp` from `previous`.
+            statuses: By tag, in place of the plant file's.
             deadline: Time from now in which to end; none is started that would probably end later [s].
             prepared: Derivatives that `prepare` took between the ticks; left aside where they fit another problem.
 
@@ -122,7 +130,7 @@ class Optimizer:
         """
         watch = Watch(clock=self._clock, deadline=deadline)
         rows_RC = self._history(rows_RC)
-        setpoint_Y, frozen_U, dropped = self._in_service(setpoints, out_of_service)
+        order = orders_of(self._plant, setpoints, out_of_service, limits, statuses)
         newest_C = filled(rows_RC)[-1]
         start_U = newest_C[list(self._columns.mv)]
         if missing := self._missing(newest_C, future_dv_HV):
@@ -130,12 +138,12 @@ class Optimizer:
         now = self._now(rows_RC, newest_C, future_dv_HV, watch)
         if not (np.isfinite(now.bias_NY).all() and bool(now.latent_D.isfinite().all())):
             return self._report.hold("the model's encoding of the history is not finite", watch, start_U=start_U)
-        problem = self._problem(now, setpoint_Y, frozen_U, dropped)
+        problem = self._problem(now, order, newest_C, previous)
         with watch.stage("first rollout"):
             unmoved, kept, shifted = self._starts(problem, previous)
         if not unmoved.forecast.finite_K[0]:
             return self._report.hold("the model's forecast without a move is not finite", watch, start_U=start_U)
-        if frozen_U.all():
+        if order.frozen_U.all():
             why = "every MV is out of service"
             return self._report.hold(why, watch, start_U=start_U, problem=problem, unmoved=unmoved)
         start = shifted if shifted and shifted.score.beats(kept.score) else kept
@@ -192,21 +200,21 @@ class Optimizer:
             DatasetError: an MV or a DV has no good sample, so that there is nothing to solve.
         """
         rows_RC = self._history(rows_RC)
-        setpoint_Y, frozen_U, dropped = self._in_service(setpoints, out_of_service)
+        order = orders_of(self._plant, setpoints, out_of_service, None, None)
         newest_C = filled(rows_RC)[-1]
         if missing := self._missing(newest_C, future_dv_HV):
             raise DatasetError(f"history: {missing}. Hand over rows in which each MV and DV was measured once.")
         now = self._now(rows_RC, newest_C, future_dv_HV, Watch(clock=self._clock))
-        return self._problem(now, setpoint_Y, frozen_U, dropped)
+        return self._problem(now, order, newest_C, None)
 
-    def _problem(self, now: Now, setpoint_Y: np.ndarray, frozen_U: np.ndarray, dropped: frozenset[str]) -> Problem:
+    def _problem(self, now: Now, order: TickOrders, newest_C: np.ndarray, previous: Plan | None) -> Problem:
         return Problem(
             forecaster=self.forecaster,
             cost=self.cost,
-            limits=self.limits.without(dropped),
+            limits=order.soft(self.limits, newest_C[list(self._columns.cv)], previous, self._interval),
             now=now,
-            bounds=self.horizon.bounds(now.start_U, frozen_U),
-            setpoint_Y=setpoint_Y,
+            bounds=order.bounds(self.horizon, now.start_U),
+            setpoint_Y=order.setpoint_Y,
         )
 
     def _backoff(self, backoff_HY: np.ndarray | None) -> np.ndarray:
@@ -236,20 +244,6 @@ class Optimizer:
                 f"{self._model.rows * self._plant.sample_time:g} s."
             )
         return np.where(np.isfinite(rows_RC), rows_RC, np.nan)[-self.rows_wanted :]
-
-    def _in_service(
-        self, setpoints: Mapping[str, float] | None, out_of_service: Collection[str]
-    ) -> tuple[np.ndarray, np.ndarray, frozenset[str]]:
-        """Setpoints [Y], which MVs are frozen [U], and the CVs that are left alone."""
-        plant = self._plant
-        for name in out_of_service:
-            if name not in plant.mvs and name not in plant.cvs:
-                known = ", ".join(plant.mvs + plant.cvs)
-                raise PlantFileError(f"out of service: unknown tag {name!r}; it may be one of {known}.")
-        setpoint_Y = setpoints_of(plant, setpoints)
-        setpoint_Y[[name in out_of_service for name in plant.cvs]] = np.nan
-        frozen_U = np.array([name in out_of_service for name in plant.mvs])
-        return setpoint_Y, frozen_U, frozenset(name for name in plant.cvs if name in out_of_service)
 
     def _missing(self, newest_C: np.ndarray, future_dv_HV: np.ndarray | None) -> str | None:
         """Why the moves cannot start, or None."""

@@ -30,6 +30,7 @@ class GiveUp:
         side: "low" or "high".
         limit, amount: The limit and the largest excess over the horizon [unit].
         rank: Of the limit.
+        because: What stands in the way of keeping it, in words; "" where that is not known.
     """
 
     tag: str
@@ -37,6 +38,7 @@ class GiveUp:
     limit: float
     amount: float
     rank: int
+    because: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,8 @@ class Plan:
         cost: Objective of the plan; `cost_unmoved` that of no move.
         seconds: By stage.
         iterations: SQP iterations made.
+        latents: [H, D] of the plan, scaled; None in a hold.
+        limits: Soft limits in force, by tag and side [unit]; a ramp goes on from them.
     """
 
     status: Status
@@ -74,3 +78,5 @@ class Plan:
     cost_unmoved: float = float("nan")
     seconds: dict[str, float] = field(default_factory=dict)
     iterations: int = 0
+    latents: np.ndarray | None = None
+    limits: dict[tuple[str, str], float] = field(default_factory=dict)

@@ -57,6 +57,8 @@ class Reporter:
             cost_unmoved=self.cost.per_advice(float(unmoved.cost_K[0])),
             seconds=watch.seconds | {"total": watch.elapsed},
             iterations=iterations,
+            latents=forecast.latents_KND[0].numpy(),
+            limits={(limit.tag, limit.side): limit.at for limit in limits.limits if not limit.is_head},
         )
 
     def hold(

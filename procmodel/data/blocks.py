@@ -63,6 +63,22 @@ def block_of(codes_N: np.ndarray, times_N: np.ndarray, values_N: np.ndarray, goo
     )
 
 
+def part_of(block: Block, at_N: np.ndarray) -> Block:
+    """The samples of a block where `at_N` is true, in their order."""
+    quality_N = block.quality_N
+    if len(block.valid):
+        bits = np.unpackbits(block.valid, count=block.first_bit + len(quality_N), bitorder="little")
+        quality_N = np.where(bits[block.first_bit :], quality_N, np.int8(Quality.BAD))
+    return block._replace(
+        codes_N=_sealed(block.codes_N[at_N], np.int32),
+        times_N=_sealed(block.times_N[at_N], np.int64),
+        values_N=_sealed(block.values_N[at_N], np.float64),
+        valid=_ALL_VALID,
+        first_bit=0,
+        quality_N=_sealed(quality_N[at_N], np.int8),
+    )
+
+
 def _numbers(array: pa.Array, dtype: Any) -> np.ndarray:
     """The numbers of an array as they lie in memory; what is null there means nothing."""
     size = np.dtype(dtype).itemsize

@@ -20,30 +20,22 @@ Shapes: N samples, C tags, T rows, A tags whose age is told.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from procmodel.data import kernels
 from procmodel.data.blocks import block_of
-from procmodel.data.kernels import BINS, GOOD, PER_OCTAVE, RULE, STATE, Block, Grid, Late
-from procmodel.data.rules import FLOOR_ROWS, NO_BOUND, Beyond, Rule
+from procmodel.data.intervals import longest_bridged
+from procmodel.data.kernels import BINS, GOOD, STATE, Block, Grid, Late
+from procmodel.data.rules import NO_BOUND, Beyond, Rule, compiled_rules
 from procmodel.data.samples import Quality
+from procmodel.data.settling import settle
+from procmodel.data.spool import Spool, full_before, hold_until
 from procmodel.errors import DatasetError, HistorianError
-from procmodel.plant import Summary
 
 MAX_CELLS = 400_000_000  # 24 bytes each while filling: about 10 GB
-_FEWEST = 5  # intervals without which none is usual
-_CELL = {
-    Summary.TIME_AVERAGE: kernels.MEAN,
-    Summary.BRIDGED_AVERAGE: kernels.MEAN,
-    Summary.INTERPOLATED: kernels.START,
-    Summary.PREVIOUS: kernels.START,
-    Summary.LAST: kernels.LAST,
-    Summary.MINIMUM: kernels.LEAST,
-    Summary.MAXIMUM: kernels.MOST,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,20 +71,25 @@ class Cells:
 
 
 class Accumulator:
-    """Cells filling with each batch; memory follows the grid, not the samples.
+    """Cells filling with each batch; memory follows the grid, not the samples, and with a spool neither.
 
     Args:
         names, rules: Of the tags, in column order.
         step: Grid step [us].
         start, end: What is asked for, in microseconds; None where the samples shall say. Samples before `start` count
             as carried in: they say what held at `start`.
+        spool: Takes the rows that are full, where samples arrive in order of time over all tags: then `advance` says
+            how far they have come, and `close` and `strip` stand in place of `finish`.
     """
 
     def __init__(
-        self, names: Sequence[str], rules: Sequence[Rule], step: int, start: int | None = None, end: int | None = None
-    ) -> None:
-        self._names, self._rules, self._step, self._start, self._end = tuple(names), tuple(rules), step, start, end
-        self._rules_C = _compiled_rules(rules, step)
+        self, names: Sequence[str], rules: Sequence[Rule], step: int, start: int | None = None, end: int | None = None,
+        spool: Spool | None = None,
+    ) -> None:  # fmt: skip
+        self.rules = tuple(rules)
+        self._names, self._step, self._start, self._end = tuple(names), step, start, end
+        self._spool, self._watermark = spool, np.iinfo(np.int64).min
+        self._rules_C = compiled_rules(rules, step)
         self.tags_C = np.zeros(len(rules), dtype=STATE)
         self.tags_C["newest"] = np.iinfo(np.int64).min
         self.intervals_CB = np.zeros((len(rules), BINS), dtype=np.int64)
@@ -100,26 +97,26 @@ class Accumulator:
         self._grid = self._empty(0, 0)
         self._first_time: int | None = None
         self._newest: int | None = None
-        if start is not None and end is not None:
+        if start is not None and end is not None and spool is None:
             self._cover(start, end)
 
     def _empty(self, row: int, stop: int) -> Grid:
-        count, aged = len(self._rules), sum(rule.aged for rule in self._rules)
+        count, aged = len(self.rules), sum(rule.aged for rule in self.rules)
         shape = (stop - row, count)
         return Grid(
             held_TC=np.zeros(shape),
             area_TC=np.zeros(shape),
             good_TC=np.zeros(shape, dtype=np.int64),
             age_TA=np.full((stop - row, aged), np.nan, dtype=np.float32),
-            lo=self._start if self._start is not None else row * self._step,
-            hi=self._end if self._end is not None else stop * self._step,
+            lo=self._lo(row),
+            hi=self._hi(stop),
             step=self._step,
             row0=row,
         )
 
     def add(self, codes_N: np.ndarray, times_N: np.ndarray, values_N: np.ndarray, good_N: np.ndarray) -> None:
         """Samples in order of arrival, as `take`: column of each one's tag, time [us], value, whether it is good."""
-        self.take(block_of(codes_N, times_N, values_N, good_N, len(self._rules)))
+        self.take(block_of(codes_N, times_N, values_N, good_N, len(self.rules)))
 
     def take(self, block: Block, worst: Quality = Quality.GOOD) -> None:
         """Samples in order of arrival; those of a quality worse than `worst` are bad.
@@ -136,6 +133,11 @@ class Accumulator:
         if not len(times_N):
             return
         lo, hi = int(times_N.min()), int(times_N.max())
+        if lo < self._watermark:
+            raise HistorianError(
+                f"A sample of {np.datetime64(lo, 'us')} UTC arrives after {np.datetime64(self._watermark, 'us')} UTC, "
+                "although its historian promises all tags in order of time. Mend the connector."
+            )
         self._first_time = lo if self._first_time is None else min(self._first_time, lo)
         self._newest = hi if self._newest is None else max(self._newest, hi)
         self._cover(lo, hi)
@@ -160,44 +162,108 @@ class Accumulator:
         """
         for late in self._late:
             kernels.fill_late(self._rules_C, max_gap_C, late, self._grid)
-        for c in np.flatnonzero(self.tags_C["now"] == GOOD).tolist():
-            self._extend(c, int(max_gap_C[c]))
-        fraction_TC = np.empty(self._grid.held_TC.shape, dtype=np.float32)
-        starts_C = np.array([rule.low if np.isfinite(rule.low) else 0.0 for rule in self._rules])
-        kernels.settle(self._rules_C, starts_C, self._grid, fraction_TC)
-        cells = Cells(
-            values=self._grid.held_TC, good_fraction=fraction_TC, ages=self._grid.age_TA, first_row=self._grid.row0
-        )
+        for c, late in self._after_last(max_gap_C):
+            self._fill(c, late, self._grid._replace(hi=int(late.times_N2[0, 1])))
+        cells = self._settled(self._grid)
         self._grid = self._empty(0, 0)  # the areas are not needed any more
         rows = self._rows(cells)
         return cells.cut(rows.start - cells.first_row, rows.stop - cells.first_row)
 
-    def _extend(self, c: int, max_gap: int) -> None:
-        """Fill a tag's time after its last sample, which was good."""
-        rule, tag = self._rules[c], self.tags_C[c]
+    def advance(self, watermark: int) -> None:
+        """No sample before `watermark` [us] comes any more: rows that are full go to the spool."""
+        self._watermark, grid = watermark, self._grid
+        if self._spool is None or watermark // self._step - grid.row0 < self._spool.window:
+            return
+        rows = min(full_before(self._rules_C, self.tags_C, watermark, self._step) - grid.row0, len(grid.held_TC))
+        if rows > 0:
+            hold_until(self._rules_C, self.tags_C, (grid.row0 + rows) * self._step, grid)
+            self._put_away(self._spool, rows)
+
+    def close(self, max_gap_C: np.ndarray) -> int:
+        """The last rows go to the spool; nothing may be added afterwards. Returns how many strips it holds."""
+        assert self._spool is not None
+        if self._first_time is None or self._newest is None:
+            return 0
+        end = self._end if self._end is not None else self._newest + 1
+        self._cover(end - 1, end - 1)
+        for c, late in self._after_last(max_gap_C):
+            if self._rules_C[c]["max_gap"] == NO_BOUND and self._rules_C[c]["holds"]:
+                self._fill(c, late, self._grid)  # what came before has been filled by `advance`
+            else:
+                self._late.append(late)
+        rows = -(-end // self._step) - self._grid.row0
+        if rows > 0:
+            self._put_away(self._spool, rows)
+        return len(self._spool)
+
+    def strip(self, i: int, max_gap_C: np.ndarray) -> Cells:
+        """Cells of strip i of the spool."""
+        assert self._spool is not None
+        if len(self._late) > 1:
+            self._late = [Late(*(np.concatenate(parts) for parts in zip(*self._late, strict=True)))]
+        grid = self._spool.get(i, self._step)
+        if self._late:
+            # They stand in the order of their ends, and none that is bridged is longer than the longest gap allowed.
+            ends_N, longest = self._late[0].times_N2[:, 1], int(max_gap_C[max_gap_C < NO_BOUND].max(initial=0))
+            at = slice(*np.searchsorted(ends_N, [grid.lo, grid.hi + longest], side="right"))
+            kernels.fill_late(self._rules_C, max_gap_C, Late(*(part[at] for part in self._late[0])), grid)
+        return self._settled(grid)
+
+    def _put_away(self, spool: Spool, rows: int) -> None:
+        """The first rows of the grid go to the spool, and the others move up."""
+        spool.put(self._grid, rows)
+        for part, empty in zip(self._grid[:4], (0.0, 0.0, 0, np.nan), strict=True):
+            keep = len(part) - rows
+            part[:keep] = part[rows:]
+            part[keep:] = empty
+        row = self._grid.row0 + rows
+        stop = row + len(self._grid.held_TC)
+        self._grid = self._grid._replace(row0=row, lo=self._lo(row), hi=self._hi(stop))
+
+    def _lo(self, row: int) -> int:
+        return row * self._step if self._start is None else max(self._start, row * self._step)
+
+    def _hi(self, stop: int) -> int:
+        return stop * self._step if self._end is None else min(self._end, stop * self._step)
+
+    def _settled(self, grid: Grid) -> Cells:
+        fraction_TC = np.empty(grid.held_TC.shape, dtype=np.float32)
+        starts_C = np.array([rule.low if np.isfinite(rule.low) else 0.0 for rule in self.rules])
+        settle(self._rules_C, starts_C, grid, fraction_TC)
+        return Cells(values=grid.held_TC, good_fraction=fraction_TC, ages=grid.age_TA, first_row=grid.row0)
+
+    def _fill(self, c: int, late: Late, grid: Grid) -> None:
+        (t0, t1), (v0, v1) = late.times_N2[0].tolist(), late.values_N2[0].tolist()
+        kernels.fill(self._rules_C[c], c, t0, v0, t1, v1, grid)
+
+    def _after_last(self, max_gap_C: np.ndarray) -> Iterator[tuple[int, Late]]:
+        """What is known after the last sample of each tag, as a segment of its own."""
+        for c in np.flatnonzero(self.tags_C["now"] == GOOD).tolist():
+            found = self._extended(c, int(max_gap_C[c]))
+            if found is not None:
+                times, values = found
+                yield c, Late(np.array([c]), np.array([times]), np.array([values]))
+
+    def _extended(self, c: int, max_gap: int) -> tuple[tuple[int, int], tuple[float, float]] | None:
+        """Times and values from a tag's last sample, which was good, to as far as it tells."""
+        rule, tag = self.rules[c], self.tags_C[c]
         how, end = rule.after_last, self._end if self._end is not None else self._newest
         since = int(tag["time"])
         if how is Beyond.NOTHING or end is None:
-            return
+            return None
         if rule.hold is not None:
             end = min(end, since + round(rule.hold * 1e6))
         if since >= end or end - since > max_gap:
-            return
+            return None
         value = float(tag["rate"] if rule.gain else tag["value"])
         slope = 0.0
         if how is Beyond.SLOPE and tag["time_before"]:
             slope = (value - float(tag["value_before"])) / (since - int(tag["time_before"]))
-        if not math.isnan(value):
-            grid = self._grid._replace(hi=end)
-            kernels.fill(self._rules_C[c], c, since, value, end, value + slope * (end - since), grid)
+        return None if math.isnan(value) else ((since, end), (value, value + slope * (end - since)))
 
     def bridged(self, intervals_CB: np.ndarray) -> np.ndarray:
         """Longest bridged interval per tag, [C] [us], where tags without one go by their intervals [C, bins]."""
-        gaps_C = self._rules_C["max_gap"].copy()
-        for c in np.flatnonzero(self._rules_C["by_intervals"] & (intervals_CB.sum(axis=1) >= _FEWEST)):
-            usual = max(6 * quantile(intervals_CB[c], 0.5), 2 * quantile(intervals_CB[c], 0.99))
-            gaps_C[c] = max(gaps_C[c], usual)
-        return gaps_C
+        return longest_bridged(self._rules_C, intervals_CB)
 
     def _rows(self, cells: Cells) -> range:
         """Rows asked for, or where that is open, those that hold samples."""
@@ -209,15 +275,16 @@ class Accumulator:
 
     def _cover(self, first: int, last: int) -> None:
         """Make the grid hold [first, last] as far as it is asked for; grows by half to keep copies rare."""
-        first = first if self._start is None else self._start
-        last = last if self._end is None else self._end
+        first, last = self._asked(first, last)
         if last < first:
             return  # all before the start: carried in, no row needed yet
         row, stop = first // self._step, -(-last // self._step) if self._end is not None else last // self._step + 1
         have, size = self._grid.row0, len(self._grid.held_TC)
         if size and have <= row and stop <= have + size:
             return
-        if size:
+        if self._spool is not None:
+            row, stop = (have, stop) if size else (row, max(stop, row + 2 * self._spool.window))
+        elif size:
             spare = size // 2
             row = min(have, row - spare if row < have and self._start is None else row)
             stop = max(have + size, stop + spare if stop > have + size and self._end is None else stop)
@@ -231,22 +298,12 @@ class Accumulator:
         for into, held in zip(self._grid[:4], old[:4], strict=True):
             into[have - row : have - row + size] = held
 
-
-def _compiled_rules(rules: Sequence[Rule], step: int) -> np.ndarray:
-    """The rules as the loops read them, [C] of `RULE`."""
-    found, aged = np.zeros(len(rules), dtype=RULE), 0
-    for rule, each in zip(rules, found, strict=True):
-        is_mean = _CELL[rule.summary] == kernels.MEAN
-        each["cell"] = kernels.ROUND if is_mean and rule.turn else _CELL[rule.summary]
-        each["holds"], each["bridges"], each["by_intervals"] = rule.holds, rule.bridges, rule.by_intervals
-        # Bound while samples come in; what an automatic one postpones is decided at the end.
-        unnamed = FLOOR_ROWS * step if rule.by_intervals else NO_BOUND
-        each["max_gap"] = unnamed if rule.max_gap is None else round(rule.max_gap * 1e6)
-        for name in ("low", "high", "turn", "gain", "rollover"):
-            each[name] = getattr(rule, name)
-        each["aged"] = aged if rule.aged else -1
-        aged += rule.aged
-    return found
+    def _asked(self, first: int, last: int) -> tuple[int, int]:
+        """What rows are needed for: with a spool those samples, otherwise all that is asked for, where that is told."""
+        if self._spool is None:
+            return first if self._start is None else self._start, last if self._end is None else self._end
+        first = first if self._start is None else max(first, self._start)
+        return first, last if self._end is None else min(last + 1, self._end)
 
 
 def _room(count: int) -> Late:
@@ -256,16 +313,3 @@ def _room(count: int) -> Late:
         times_N2=np.empty((count, 2), dtype=np.int64),
         values_N2=np.empty((count, 2)),
     )
-
-
-def quantile(intervals_B: np.ndarray, share: float) -> int:
-    """Upper edge of the bin with that order statistic of the intervals [us]; 0 without intervals.
-
-    Rounded down: of fewer than 100 intervals the longest one, perhaps an outage, is never the 99th percentile.
-    """
-    total = int(intervals_B.sum())
-    if total == 0:
-        return 0
-    at = int(np.searchsorted(np.cumsum(intervals_B), math.floor(share * (total - 1)), side="right"))
-    octave, within = divmod(at, PER_OCTAVE)
-    return math.ceil(math.ldexp(1.0 + (within + 1) / PER_OCTAVE, octave))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import polars
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,8 @@ class Dataset:
         step: Grid step [s].
         stretches: Campaigns in order of time; they never overlap. One, called "record", where the source names none.
         manifest: Plant fingerprint, sources with hashes, read report.
+        aged: Tags whose age is told: laboratory values, which hold until the next one.
+        ages: [T, A] float32, of those tags, how old the value is at the end of the row [s]; NaN in a gap.
     """
 
     columns: tuple[str, ...]
@@ -52,6 +57,8 @@ class Dataset:
     step: float
     stretches: tuple[Stretch, ...]
     manifest: dict[str, Any] = field(default_factory=dict)
+    aged: tuple[str, ...] = ()
+    ages: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
 
     @property
     def rows(self) -> int:
@@ -65,6 +72,18 @@ class Dataset:
             if stretch.began is not None:
                 times[stretch.start : stretch.stop] = _stamp(stretch.began) + np.arange(stretch.rows) * step
         return np.asarray(times)
+
+    def to_polars(self) -> polars.DataFrame:
+        """One row per grid row: `time`, each tag's value (null in a gap), `<tag>|good`, and the `stretch`."""
+        from procmodel.data.storage import to_polars
+
+        return to_polars(self)
+
+    def to_pandas(self) -> Any:
+        """The same for pandas, with the time as index."""
+        from procmodel.data.storage import to_pandas
+
+        return to_pandas(self)
 
 
 def microseconds(moment: datetime) -> int:

@@ -19,8 +19,6 @@ _KINDS = {
     ".dat": "csv",
     ".xlsx": "excel",
     ".xlsm": "excel",
-    ".xlsb": "excel",
-    ".xls": "excel",
     ".parquet": "parquet",
 }
 
@@ -93,8 +91,11 @@ class Sniffer(Protocol):
     """A connector that can tell the shape of its files."""
 
     @classmethod
-    def sniff(cls, files: Sequence[Path]) -> Shape:
+    def sniff(cls, files: Sequence[Path], known: Mapping[str, Any]) -> Shape:
         """The shape that these files share.
+
+        Args:
+            known: Options that are known already, such as the sheet of a workbook.
 
         Raises:
             HistorianError: they cannot be read, or are not of one shape.
@@ -102,8 +103,11 @@ class Sniffer(Protocol):
         ...
 
 
-def sniff(files: Path | Sequence[Path]) -> Shape:
+def sniff(files: Path | Sequence[Path], known: Mapping[str, Any] | None = None) -> Shape:
     """The shape of an export: a file, a folder of files, or several files.
+
+    Args:
+        known: Options that are known already, such as the sheet of a workbook.
 
     Raises:
         HistorianError: there is no file, its ending is of no known kind, the files are not of one kind or shape, or
@@ -117,7 +121,7 @@ def sniff(files: Path | Sequence[Path]) -> Shape:
     if len(set(kinds.values())) > 1:
         raise HistorianError(f"An export is of one kind; these end in {', '.join(sorted(kinds))}. Name those of one.")
     sniffer: Sniffer = load_connector(str(kinds[listed[0].suffix.lower()]))
-    return sniffer.sniff(listed)
+    return sniffer.sniff(listed, known or {})
 
 
 def _files(given: Sequence[Path]) -> list[Path]:

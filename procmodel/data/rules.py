@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
+from procmodel.data import kernels
 from procmodel.plant import Kind, Plant, Summary
 from procmodel.plant.units import circle, parse_duration, rate_gain
 
 FLOOR_ROWS = 10  # an interval of at most so many rows is always bridged when a tag names no max_gap
 NO_BOUND = int(np.iinfo(np.int64).max)
+_CELL = {
+    Summary.TIME_AVERAGE: kernels.MEAN,
+    Summary.BRIDGED_AVERAGE: kernels.MEAN,
+    Summary.INTERPOLATED: kernels.START,
+    Summary.PREVIOUS: kernels.START,
+    Summary.LAST: kernels.LAST,
+    Summary.SAMPLE_MEAN: kernels.SAMPLES,
+    Summary.MINIMUM: kernels.LEAST,
+    Summary.MAXIMUM: kernels.MOST,
+}
 _HELD = (Summary.PREVIOUS, Summary.LAST)  # these look back only
 
 
@@ -106,3 +118,20 @@ def rule_of(plant: Plant, name: str, max_gap: float | None = None) -> Rule:
         rollover=tag.rollover or 0.0,
         aged=tag.kind is Kind.LABORATORY,
     )
+
+
+def compiled_rules(rules: Sequence[Rule], step: int) -> np.ndarray:
+    """The rules as the loops read them, [C] of `RULE`."""
+    found, aged = np.zeros(len(rules), dtype=kernels.RULE), 0
+    for rule, each in zip(rules, found, strict=True):
+        is_mean = _CELL[rule.summary] == kernels.MEAN
+        each["cell"] = kernels.ROUND if is_mean and rule.turn else _CELL[rule.summary]
+        each["holds"], each["bridges"], each["by_intervals"] = rule.holds, rule.bridges, rule.by_intervals
+        # Bound while samples come in; what an automatic one postpones is decided at the end.
+        unnamed = FLOOR_ROWS * step if rule.by_intervals else NO_BOUND
+        each["max_gap"] = unnamed if rule.max_gap is None else round(rule.max_gap * 1e6)
+        for name in ("low", "high", "turn", "gain", "rollover"):
+            each[name] = getattr(rule, name)
+        each["aged"] = aged if rule.aged else -1
+        aged += rule.aged
+    return found

@@ -107,7 +107,11 @@ class ReadReport:
 
 
 class Historian(Protocol):
-    """A source of recorded signals. Reading is all it can do."""
+    """A source of recorded signals. Reading is all it can do.
+
+    One that hands over all tags together in rising order of time may say so by an attribute `in_time_order`; its record
+    is then conditioned without being held in memory.
+    """
 
     report: ReadReport
 

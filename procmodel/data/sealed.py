@@ -20,8 +20,11 @@ from procmodel.errors import InputError
 MANIFEST = "manifest.json"
 
 
-def write_sealed(folder: Path | str, kind: str, files: Mapping[str, bytes], *, error: type[InputError]) -> Path:
+def write_sealed(folder: Path | str, kind: str, files: Mapping[str, bytes | Path], *, error: type[InputError]) -> Path:
     """Write `files`; a folder of the same kind that is there already stays until the new one is complete.
+
+    Args:
+        files: Content by name; or a file that is moved there, on the same disk.
 
     Raises:
         error: Something else stands in that place; it is left as it is.
@@ -34,7 +37,10 @@ def write_sealed(folder: Path | str, kind: str, files: Mapping[str, bytes], *, e
     try:
         sealed = _manifest(kind, {name: _hash(content) for name, content in files.items()})
         for name, content in {**files, MANIFEST: sealed}.items():
-            _write(fresh / name, content)
+            if isinstance(content, Path):
+                os.replace(content, fresh / name)
+            else:
+                _write(fresh / name, content)
         fresh.chmod(0o755)  # a temporary folder is made for its owner alone
         _sync(fresh)
         _put_in_place(fresh, folder)
@@ -104,7 +110,7 @@ def _unsealed(raw: bytes) -> tuple[str, dict[str, str]] | None:
         return None
 
 
-def _replaceable(folder: Path, kind: str, files: Mapping[str, bytes]) -> bool:
+def _replaceable(folder: Path, kind: str, files: Mapping[str, object]) -> bool:
     """Empty, or one that `write_sealed` made for this kind; where its manifest is damaged, its files have to say so."""
     if not folder.is_dir():
         return False
@@ -156,5 +162,8 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-def _hash(content: bytes) -> str:
+def _hash(content: bytes | Path) -> str:
+    if isinstance(content, Path):
+        with content.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     return hashlib.sha256(content).hexdigest()

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     import polars
 
 GRID, FACTS = "grid.parquet", "dataset.json"
-_KIND = "dataset"
+KIND = "dataset"
+# A dictionary of measured values is tried and given up for every column, which takes longer than all else.
+PARQUET = {"compression": "zstd", "compression_level": 1, "use_dictionary": ["stretch"]}
 _AGAIN = "Make it anew with 'procmodel ingest'."
 
 
@@ -35,10 +37,9 @@ def save_dataset(dataset: Dataset, folder: Path | str) -> Path:
         DatasetError: Something else stands in that place; it is left as it is.
     """
     grid = pa.BufferOutputStream()
-    pq.write_table(to_arrow(dataset), grid, compression="zstd")
-    facts = json.dumps(_describe(dataset), indent=1, ensure_ascii=False, allow_nan=False)
-    files = {GRID: grid.getvalue().to_pybytes(), FACTS: facts.encode()}
-    return write_sealed(folder, _KIND, files, error=DatasetError)
+    pq.write_table(to_arrow(dataset), grid, **PARQUET)
+    files = {GRID: grid.getvalue().to_pybytes(), FACTS: facts_of(dataset, dataset.rows)}
+    return write_sealed(folder, KIND, files, error=DatasetError)
 
 
 def load_dataset(folder: Path | str, plant: Plant | None = None) -> Dataset:
@@ -47,7 +48,7 @@ def load_dataset(folder: Path | str, plant: Plant | None = None) -> Dataset:
     Raises:
         DatasetError: It is missing, damaged, or was made for another plant.
     """
-    files = read_sealed(folder, _KIND, again=_AGAIN, error=DatasetError)
+    files = read_sealed(folder, KIND, again=_AGAIN, error=DatasetError)
     facts = json.loads(files[FACTS])
     if plant is not None:
         _refuse_other_plant(Path(folder), facts, plant)
@@ -64,11 +65,13 @@ def load_dataset(folder: Path | str, plant: Plant | None = None) -> Dataset:
             for s in facts["stretches"]
         ),
         manifest=facts["manifest"],
+        aged=(aged := tuple(facts.get("aged", ()))),
+        ages=_matrix(table, tuple(f"{name}|age" for name in aged), np.float32),
     )
 
 
 def to_arrow(dataset: Dataset) -> pa.Table:
-    """One row per grid row: `time`, each tag's value (null in a gap), `<tag>|good`, and the `stretch`."""
+    """One row per grid row: `time`, each tag's value (null in a gap), `<tag>|good`, `<tag>|age`, and the `stretch`."""
     names = [s.name for s in dataset.stretches]
     stretch_T = np.full(dataset.rows, -1, dtype=np.int32)
     for i, s in enumerate(dataset.stretches):
@@ -78,6 +81,8 @@ def to_arrow(dataset: Dataset) -> pa.Table:
         columns[name] = pa.array(np.ascontiguousarray(dataset.values[:, c]), from_pandas=True)
     for c, name in enumerate(dataset.columns):
         columns[f"{name}|good"] = pa.array(np.ascontiguousarray(dataset.good_fraction[:, c]))
+    for a, name in enumerate(dataset.aged):
+        columns[f"{name}|age"] = pa.array(np.ascontiguousarray(dataset.ages[:, a]), from_pandas=True)
     indices = pa.array(stretch_T, mask=stretch_T < 0)
     columns["stretch"] = pa.DictionaryArray.from_arrays(indices, pa.array(names, type=pa.string()))
     return pa.table(columns)
@@ -97,10 +102,16 @@ def to_pandas(dataset: Dataset) -> Any:
     return to_arrow(dataset).to_pandas().set_index("time")
 
 
-def _describe(dataset: Dataset) -> dict[str, Any]:
+def facts_of(dataset: Dataset, rows: int) -> bytes:
+    """What stands beside the grid: all of a dataset but its rows, of which there are so many."""
+    return json.dumps(_describe(dataset, rows), indent=1, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _describe(dataset: Dataset, rows: int) -> dict[str, Any]:
     return {
         "columns": list(dataset.columns),
-        "rows": dataset.rows,
+        **({"aged": list(dataset.aged)} if dataset.aged else {}),
+        "rows": rows,
         "start": dataset.start.isoformat(),
         "step": dataset.step,
         "stretches": [

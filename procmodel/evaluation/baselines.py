@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from procmodel.data.window import Columns, Scaler
-from procmodel.world_model.linear import Arx
+from procmodel.world_model.linear import Arx, LinearState
 from procmodel.world_model.protocol import WorldModel, rollout
 
 Array = np.ndarray
@@ -97,3 +97,24 @@ class ArxForecast:
         ahead = np.concatenate([scale(u_BHU, at.mv), scale(d_BHV, at.dv)], axis=-1)
         y = self.arx.forecast(scale(rows[..., list(at.cv)], at.cv), past, ahead)
         return self.scaler.unscale(y, at.cv)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearForecast:
+    """A linear state as a forecaster: encoded from its window, then free; gaps as for `ArxForecast`."""
+
+    state: LinearState
+    scaler: Scaler
+    columns: Columns
+
+    def __call__(self, rows_BLC: Array, u_BHU: Array, d_BHV: Array) -> Array:
+        at, scale, state = self.columns, self.scaler.scale, self.state
+        seen = [*at.mv, *at.dv, *at.cv]
+        rows = scale(carried(rows_BLC))[:, -len(state.encoder) :, seen]
+        x_BN = np.einsum("blc,lcn->bn", rows, state.encoder) + state.encoder_bias
+        v_BHV = np.concatenate([scale(u_BHU, at.mv), scale(d_BHV, at.dv)], axis=-1)
+        out = np.empty((*u_BHU.shape[:2], len(at.cv)))
+        for h in range(u_BHU.shape[1]):
+            x_BN = x_BN @ state.A.T + v_BHV[:, h] @ state.B.T + state.bias
+            out[:, h] = x_BN @ state.C.T + state.offset
+        return self.scaler.unscale(out, at.cv)

@@ -4,10 +4,12 @@ What no controller on a real plant can have, and so the mark to hold advice agai
 limits and cost, but no model error, no noise and nothing unmeasured. It does not know the future: disturbances are held
 over the horizon as they stand now.
 
-Multiple shooting with one node per row, the simulator's own Runge-Kutta steps and averages, exact derivatives by
-CasADi, IPOPT. Unknowns are the blocks' changes, the MVs and states of each row, and a slack per soft limit and row.
+Multiple shooting with one element per row by the simulator's own Runge-Kutta steps and averages, or collocation over
+longer elements for a stiff plant; exact derivatives by CasADi, IPOPT. Unknowns are the blocks' changes, the MVs and
+states of each element, and a slack per soft limit and element.
 
-Shapes: N rows of the horizon, M blocks, U MVs, V DVs, W unmeasured disturbances, Y CVs, X states, K soft limits.
+Shapes: N rows of the horizon, E elements, M blocks, U MVs, V DVs, W unmeasured disturbances, Y CVs, X states, I inner
+states of an element, K soft limits.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import casadi as ca
 import numpy as np
 
 from procmodel.control.horizon import Bounds, Horizon
+from procmodel.evaluation.elements import element_of, row_function
 from procmodel.evaluation.limits import soft_limits
 from procmodel.simulation import ReferencePlant
 from procmodel.simulation.reference import span
@@ -46,43 +49,6 @@ _IPOPT: dict[str, Any] = {
 _GOOD_ENDS = {"Solve_Succeeded", "Solved_To_Acceptable_Level"}
 
 
-def row_function(reference: ReferencePlant) -> Any:
-    """`(x, u, d, w) -> (x at the row's end, true CV averages and margins [Y + G])` as the simulator computes them."""
-    sizes = (len(reference.x0), len(reference.u0), len(reference.d0), len(reference.w0))
-    x0, u, d, w = (ca.SX.sym(letter, size) for letter, size in zip("xudw", sizes, strict=True))
-    step = reference.plant.sample_time / reference.substeps
-    parts = [ca.vertsplit(v) if v.numel() else [] for v in (u, d, w)]
-
-    def rates(x: Any) -> Any:
-        return ca.vertcat(*reference.equations(ca.vertsplit(x), *parts, sqrt=ca.sqrt))
-
-    def outputs(x: Any) -> Any:
-        return ca.vertcat(*reference.outputs(ca.vertsplit(x), *parts, sqrt=ca.sqrt))
-
-    x, seen = x0, [outputs(x0)]
-    for _ in range(reference.substeps):
-        k1 = rates(x)
-        k2 = rates(x + 0.5 * step * k1)
-        k3 = rates(x + 0.5 * step * k2)
-        k4 = rates(x + step * k3)
-        x = x + step / 6.0 * (k1 + 2.0 * (k2 + k3) + k4)
-        seen.append(outputs(x))
-    weights = _average_weights(reference.substeps)
-    average = sum(float(weight) * y for weight, y in zip(weights, seen, strict=True))
-    margins = [margin(ca.vertsplit(x), *parts, sqrt=ca.sqrt) for margin in reference.margins.values()]
-    return ca.Function("row", [x0, u, d, w], [x, ca.vertcat(average, *margins)])
-
-
-def _average_weights(substeps: int) -> Array:
-    """Simpson's rule where the sub-steps' number is even, else the trapezoid: as the simulator averages a row."""
-    inner = np.arange(1, substeps)
-    if substeps % 2 == 0:
-        weights = np.concatenate([[1.0], np.where(inner % 2 == 1, 4.0, 2.0), [1.0]])
-    else:
-        weights = np.concatenate([[1.0], np.full(len(inner), 2.0), [1.0]])
-    return np.asarray(weights / weights.sum())
-
-
 class Oracle:
     """Plans anew at every call and makes the first move.
 
@@ -98,17 +64,19 @@ class Oracle:
         centre, spread = np.array(reference.u0, dtype=float), np.maximum(np.abs(reference.u0), 1.0)
         self.horizon = Horizon.of(plant, centre, spread)
         self._limits = soft_limits(reference)
-        self._row = row_function(reference)
-        self._simulate = self._row.mapaccum(self.horizon.steps)
+        self._element = element_of(reference)
+        self._elements = self.horizon.steps // self._element.rows
+        self._simulate = None if self._element.inner else row_function(reference).mapaccum(self.horizon.steps)
         self._span_U = np.array([span(plant, name) for name in plant.mvs])
         self._size = _typical_cost(reference)
         self._solver = self._build()
         self._moves: Array | None = None
+        self._states: Array | None = None
         self._multipliers: tuple[Any, Any] | None = None
 
     def reset(self) -> None:
         """Forget the last plan: a new episode begins."""
-        self._moves, self._multipliers = None, None
+        self._moves, self._states, self._multipliers = None, None, None
 
     def act(self, x: Array, d: Array, w: Array, u_previous: Array, setpoints: Array) -> Array:
         """MVs to hold during the next row, [U].
@@ -143,35 +111,35 @@ class Oracle:
         ended = str(self._solver.stats()["return_status"])
         changes = np.array(result["x"])[: horizon.blocks * len(held[0]), 0].reshape(horizon.blocks, -1)
         moves = horizon.rows(bounds, changes)
-        self._moves = moves
+        self._moves, self._states = moves, self._states_of(np.array(result["x"])[:, 0])
         self._multipliers = (result["lam_x"], result["lam_g"])
         return moves, ended
 
     def _build(self) -> Any:
         """The NLP, scalar-expanded: its derivatives are then sparse and free of overhead."""
         reference, horizon = self.reference, self.horizon
-        rows, count_u = horizon.steps, len(self._span_U)
+        elements, length, count_u = self._elements, self._element.rows, len(self._span_U)
         count_x, count_y = len(reference.x0), len(reference.plant.cvs)
         changes = ca.SX.sym("changes", count_u, horizon.blocks)
-        inputs = ca.SX.sym("inputs", count_u, rows)
-        states = ca.SX.sym("states", count_x, rows)
-        slacks = ca.SX.sym("slacks", len(self._limits), rows)
+        inputs = ca.SX.sym("inputs", count_u, elements)
+        states = ca.SX.sym("states", count_x + self._element.inner, elements)
+        slacks = ca.SX.sym("slacks", len(self._limits), elements)
         x, d, w = (ca.SX.sym(n, s) for n, s in (("x", count_x), ("d", len(reference.d0)), ("w", len(reference.w0))))
         before, target, wanted = ca.SX.sym("u", count_u), ca.SX.sym("r", count_y), ca.SX.sym("on", count_y)
         # On the changes, not on the rows: rows that share no term keep the Hessian block diagonal, three times cheaper.
         cost = MOVE_PRICE * ca.sumsqr(changes / ca.repmat(ca.DM(self._span_U), 1, horizon.blocks))
-        ends, softs, last = [], [], before
-        for n in range(rows):
-            made = [ca.dot(ca.DM(horizon.share_NMU[n, :, j]), changes[j, :].T) for j in range(count_u)]
-            u = inputs[:, n]
+        ends, softs, last, begin = [], [], before, x
+        for n in range(elements):
+            made = [ca.dot(ca.DM(horizon.share_NMU[n * length, :, j]), changes[j, :].T) for j in range(count_u)]
+            u, end, inner = inputs[:, n], states[:count_x, n], states[count_x:, n]
             ends.append(before + ca.vertcat(*made) - u)
-            end, seen = self._row(states[:, n - 1] if n else x, u, d, w)
-            ends.append(end - states[:, n])
+            residual, seen = self._element.tie(begin, inner, end, u, d, w)
+            ends.append(residual)
             cost += self._stage(seen[:count_y], u, last, target, wanted)
             for k, limit in enumerate(self._limits):
                 softs.append(limit.side * (seen[limit.output] - limit.at) / limit.span - slacks[k, n])
-                cost += RANK_PRICE / RANK_RATIO ** (limit.rank - 1) * (slacks[k, n] + slacks[k, n] ** 2)
-            last = u
+                cost += length * RANK_PRICE / RANK_RATIO ** (limit.rank - 1) * (slacks[k, n] + slacks[k, n] ** 2)
+            last, begin = u, end
         unknowns = ca.vertcat(ca.vec(changes), ca.vec(inputs), ca.vec(states), ca.vec(slacks))
         problem = {
             "x": unknowns,
@@ -182,30 +150,45 @@ class Oracle:
         return ca.nlpsol("oracle", "ipopt", problem, _IPOPT)
 
     def _stage(self, y: Any, u: Any, last: Any, target: Any, wanted: Any) -> Any:
-        """Cost of one row in typical stage costs."""
-        reference, plant = self.reference, self.reference.plant
+        """Cost of the rows of one element in typical stage costs; the MVs move at its first row."""
+        reference, plant, rows = self.reference, self.reference.plant, self._element.rows
         if reference.hourly_cost is not None:
-            return reference.hourly_cost(ca.vertsplit(y), ca.vertsplit(u)) / self._size
+            return rows * reference.hourly_cost(ca.vertsplit(y), ca.vertsplit(u)) / self._size
         weight = [plant.tags[name].weight / span(plant, name) ** 2 for name in plant.cvs]
         moved = ca.sumsqr((u - last) / ca.DM(self._span_U))
         tracking = ca.dot(ca.DM(weight) * wanted, (y - target) ** 2)
-        return (tracking + plant.advice.move_weight * moved) / self._size
+        return (rows * tracking + plant.advice.move_weight * moved) / self._size
 
     def _boxes(self, bounds: Bounds) -> tuple[Array, Array, Array, Array]:
         """Bounds of the unknowns and of the constraints."""
-        states = np.full(self.horizon.steps * len(self.reference.x0), np.inf)
-        slack = self.horizon.steps * len(self._limits)
-        lower = np.concatenate([bounds.down_MU.ravel(), bounds.low_NU.ravel(), -states, np.zeros(slack)])
-        upper = np.concatenate([bounds.up_MU.ravel(), bounds.high_NU.ravel(), states, np.full(slack, np.inf)])
-        equal = np.zeros(bounds.low_NU.size + states.size)
+        length, elements = self._element.rows, self._elements
+        states = np.full(elements * (len(self.reference.x0) + self._element.inner), np.inf)
+        slack, low_EU, high_EU = elements * len(self._limits), bounds.low_NU[::length], bounds.high_NU[::length]
+        lower = np.concatenate([bounds.down_MU.ravel(), low_EU.ravel(), -states, np.zeros(slack)])
+        upper = np.concatenate([bounds.up_MU.ravel(), high_EU.ravel(), states, np.full(slack, np.inf)])
+        equal = np.zeros(low_EU.size + states.size)
         low_g = np.concatenate([equal, np.full(slack, -np.inf)])
         high_g = np.concatenate([equal, np.zeros(slack)])
         return lower, upper, low_g, high_g
 
+    def _states_of(self, unknowns: Array) -> Array:
+        """States of all elements, ends before inner ones, [E, X + I]."""
+        before = (self.horizon.blocks + self._elements) * len(self._span_U)
+        width = len(self.reference.x0) + self._element.inner
+        return unknowns[before : before + self._elements * width].reshape(self._elements, width)
+
     def _start(self, x: Array, d: Array, w: Array, changes: Array, bounds: Bounds) -> Array:
-        """A start whose states follow from its moves and whose slacks cover what they exceed."""
+        """A start whose states follow from its moves and whose slacks cover what they exceed.
+
+        Where states cannot simply be run through, they are those of the last plan, one element later.
+        """
         rows = self.horizon.steps
         moves = self.horizon.rows(bounds, changes)
+        if self._simulate is None:
+            known = np.tile(x, (self._elements, 2)) if self._states is None else self._states
+            states = np.concatenate([known[1:], known[-1:]])
+            slacks = np.zeros(self._elements * len(self._limits))
+            return np.concatenate([changes.ravel(), moves[:: self._element.rows].ravel(), states.ravel(), slacks])
         d_VN, w_WN = (np.repeat(np.asarray(v, dtype=float)[:, None], rows, axis=1) for v in (d, w))
         states, seen = (np.array(v) for v in self._simulate(x, moves.T, d_VN, w_WN))
         over = [limit.side * (seen[limit.output] - limit.at) / limit.span for limit in self._limits]

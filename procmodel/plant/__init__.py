@@ -4,7 +4,7 @@ from procmodel.plant.file import load_plant
 from procmodel.plant.plant import Advising, Conditioning, Constraint, Gain, History, Plant, Split, Training
 from procmodel.plant.recording import Kind, Summary
 from procmodel.plant.schema import plant_schema
-from procmodel.plant.tag import Limit, Limits, MaxMove, Role, Tag
+from procmodel.plant.tag import Limit, Limits, MaxMove, Role, Status, Tag
 
 __all__ = [
     "Advising",
@@ -19,6 +19,7 @@ __all__ = [
     "Plant",
     "Role",
     "Split",
+    "Status",
     "Summary",
     "Tag",
     "Training",

@@ -155,6 +155,13 @@ def _with_absolute_paths(plant: Plant, document: _Document) -> Plant:
             name: each.model_copy(update={"labels": _absolute(each.labels, document, ("constraints", name, "labels"))})
             for name, each in plant.constraints.items()
         }
+    announced = {
+        name: tag.model_copy(update={"announced": _absolute(tag.announced, document, ("tags", name, "announced"))})
+        for name, tag in plant.tags.items()
+        if tag.announced is not None
+    }
+    if announced:
+        changed["tags"] = {**plant.tags, **announced}
     return plant.model_copy(update=changed)
 
 

@@ -87,12 +87,16 @@ class Constraint(Frozen):
 
     Attributes:
         labels: CSV with columns `time` and `margin` (positive is safe), relative to the plant file.
-        confidence: Share of cases in which the true margin is to lie above the calibrated lower bound [-].
+        confidence: Share of cases in which the true margin is to lie above the calibrated lower bound; of a logistic or
+            hinge head, share of unsafe cases that are to be told [-].
+        kind: regression (a measured margin), or logistic or hinge (only whether it was safe: the sign of `margin`, or a
+            column `event`, 1 where it happened).
         rank: As for a limit.
         unit: Unit of the margin.
     """
 
     labels: str
+    kind: Literal["regression", "logistic", "hinge"] = "regression"
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
     rank: Annotated[int, Field(ge=1, le=9)] = 2
     unit: str = "1"
@@ -136,6 +140,8 @@ class Training(Frozen):
         hidden: Width of the hidden layers.
         epochs, batches: Training length: epochs of so many batches.
         batch: Windows per batch.
+        shrink: How much what the network adds to the linear answer is held small; "auto": 10 where moves answer the
+            plant and free runs are one row long, else 0. A short record asks for 0.1 to 1 [-].
         members: Models trained from different seeds.
     """
 
@@ -148,6 +154,7 @@ class Training(Frozen):
     batch: Annotated[int, Field(ge=8)] = 128
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     sigreg: Annotated[float, Field(ge=0)] = 0.1
+    shrink: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
     members: Annotated[int, Field(ge=1, le=20)] = 1
 
 
@@ -163,6 +170,8 @@ class Advising(Frozen):
         move_weight: Move suppression, relative to the CVs' weights [-].
         max_age: The newest sample may not be older than this; absent: 5 sample times.
         expires: The advice may not be followed after this time; absent: `every`.
+        mode: off, simulate or advise: the most that is asked for; health may allow less.
+        target_layer: First find where the plant should rest, then steer there.
     """
 
     objective: str | None = None
@@ -172,6 +181,8 @@ class Advising(Frozen):
     move_weight: Annotated[float, Field(ge=0)] = 0.1
     max_age: Duration | None = None
     expires: Duration | None = None
+    mode: Literal["off", "simulate", "advise"] = "advise"
+    target_layer: bool = False
 
 
 def _pair(key: Any) -> tuple[str, str]:

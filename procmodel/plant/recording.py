@@ -22,5 +22,6 @@ class Summary(StrEnum):
     INTERPOLATED = "interpolated"  # at the cell's start, bad samples passed over (Interpolative)
     PREVIOUS = "previous"  # newest value at the cell's start; looks at nothing later
     LAST = "last"  # newest value in the cell, or held from before it
+    SAMPLE_MEAN = "sample_mean"  # plain mean of the cell's own samples (Average); the time average where it has none
     MINIMUM = "minimum"  # with the values at both edges (Minimum2)
     MAXIMUM = "maximum"  # likewise (Maximum2)

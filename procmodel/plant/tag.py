@@ -55,6 +55,21 @@ class Role(StrEnum):
     AUX = "AUX"  # seen by the encoder only
 
 
+class Status(StrEnum):
+    """How far a tag takes part in control; the plant file's may be changed for a tick.
+
+    An MV that is wound up low (its valve closed, its slave controller saturated) has status "low": it may only be moved
+    up. A CV with status "low" is held by its low limit alone.
+    """
+
+    ON = "on"
+    DROP = "drop"  # MV: stays where it is, and need not be believed. CV: neither steered nor limited
+    FEED_FORWARD = "feed-forward"  # MV: stays where it is, and what others do to it is a measured disturbance
+    LOW = "low"
+    HIGH = "high"
+    CRITICAL = "critical"  # on; and without a believable sample of it there is no advice at all
+
+
 class Limit(Frozen):
     """A bound on a tag.
 
@@ -131,9 +146,15 @@ class Tag(Frozen):
         max_gap: Longest time between two good samples that is still bridged, for example "10 min".
         kind: measurement, angle (goes round), totalizer (a counter of `source_unit`, of which the tag is the rate) or
             laboratory (rare samples that hold, each with its age).
-        summary: What a cell of the grid tells: time_average, bridged_average, interpolated, previous, last, minimum or
-            maximum. Absent: the plant's, which is time_average unless it says otherwise.
+        summary: What a cell of the grid tells: time_average, bridged_average, interpolated, previous, last,
+            sample_mean, minimum or maximum. Absent: the plant's, which is time_average unless it says otherwise.
         rollover: Totalizer only: where the counter starts again from zero [source_unit].
+        status: How far it takes part in control, unless a tick says otherwise.
+        valid: Validity limits (low, high) [unit]: a sample outside is not believed when advice is made, and nobody may
+            set a setpoint or a limit there.
+        funnel: CV: time in which its limits close from where it stands to where they are, for example "10 min".
+        ramp: CV: how fast a changed limit is followed [unit/min]; absent: at once.
+        announced: DV: CSV `time,value` of what is known to come, relative to the plant file.
     """
 
     name: str
@@ -153,6 +174,15 @@ class Tag(Frozen):
     kind: Kind = Kind.MEASUREMENT
     summary: Summary | None = None
     rollover: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    status: Status = Status.ON
+    valid: tuple[Finite, Finite] | None = None
+    funnel: Annotated[str | None, BeforeValidator(_written_duration)] = None
+    ramp: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    announced: str | None = None
+
+    @property
+    def is_critical(self) -> bool:
+        return self.status is Status.CRITICAL
 
     @property
     def is_step(self) -> bool:
@@ -168,8 +198,10 @@ class Tag(Frozen):
             raise MisfitError("kind", text)
         if self.kind is Kind.LABORATORY and self.step is False:
             raise MisfitError("step", "a laboratory value holds until the next one. Remove step, or the kind.")
-        if self.kind is Kind.ANGLE and self.summary in (Summary.MINIMUM, Summary.MAXIMUM):
+        if self.kind is Kind.ANGLE and self.summary in (Summary.MINIMUM, Summary.MAXIMUM, Summary.SAMPLE_MEAN):
             raise MisfitError("summary", f"an angle goes round and has no {self.summary}. Choose another summary.")
+        if self.kind is Kind.TOTALIZER and self.summary is Summary.SAMPLE_MEAN:
+            raise MisfitError("summary", "a totalizer's rate lies between its samples. Choose another summary.")
         return self
 
     @model_validator(mode="after")
@@ -178,9 +210,21 @@ class Tag(Frozen):
             ("max_move", self.max_move, Role.MV),
             ("rest_at", self.rest_at, Role.MV),
             ("setpoint", self.setpoint, Role.CV),
+            ("funnel", self.funnel, Role.CV),
+            ("ramp", self.ramp, Role.CV),
+            ("announced", self.announced, Role.DV),
         ):
             if value is not None and self.role is not role:
                 raise MisfitError(key, f"{key} belongs to role {role}; this tag has role {self.role}. Remove it.")
+        return self
+
+    @model_validator(mode="after")
+    def _status_fits_its_role(self) -> Self:
+        allowed = {Role.MV: set(Status), Role.CV: set(Status) - {Status.FEED_FORWARD}}
+        known = allowed.get(self.role, {Status.ON, Status.CRITICAL})
+        if self.status not in known:
+            words = ", ".join(each for each in Status if each in known)
+            raise MisfitError("status", f"status {self.status} does not fit a {self.role}; it may be {words}.")
         return self
 
     @model_validator(mode="after")
@@ -192,6 +236,10 @@ class Tag(Frozen):
         if self.range is not None and self.range[0] >= self.range[1]:
             raise MisfitError(
                 "range", f"range [{self.range[0]:g}, {self.range[1]:g}] must rise [{self.unit}]. Correct it."
+            )
+        if self.valid is not None and self.valid[0] >= self.valid[1]:
+            raise MisfitError(
+                "valid", f"valid [{self.valid[0]:g}, {self.valid[1]:g}] must rise [{self.unit}]. Correct it."
             )
         if self.rest_at is not None and ((low and self.rest_at < low.at) or (high and self.rest_at > high.at)):
             raise MisfitError(

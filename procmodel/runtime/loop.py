@@ -5,8 +5,9 @@ Shapes: R rows of history, C tags in plant order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import Protocol
@@ -14,46 +15,37 @@ from typing import Protocol
 import numpy as np
 
 from procmodel.advice import Advice, GivenUp, Mode, Proposal, Sink, guard
+from procmodel.advice.instruments import Fault, Instruments
 from procmodel.control.plan import Plan
 from procmodel.data.window import Columns, Scaler
 from procmodel.errors import ProcmodelError
-from procmodel.plant import Plant
+from procmodel.plant import Plant, Status
+from procmodel.plant.changes import LimitChanges, changed_plant
+from procmodel.runtime.memory import Memory
+from procmodel.runtime.mode import Ceiling, actual_mode
+from procmodel.runtime.ticks import ORDINARY, Orders, Tick
 from procmodel.world_model.protocol import WorldModel
+from procmodel.world_model.support import Support
 from procmodel.world_model.surprise import surprise
 
 
 class Planner(Protocol):
-    """What the loop asks of an optimizer."""
+    """What the loop asks of an optimizer; the orders of a tick only where it is not an ordinary one."""
 
     def plan(
         self,
         rows_RC: np.ndarray,
         *,
         setpoints: Mapping[str, float] | None = None,
+        future_dv_HV: np.ndarray | None = None,
         previous: Plan | None = None,
+        out_of_service: Collection[str] = (),
+        limits: LimitChanges | None = None,
+        statuses: Mapping[str, Status] | None = None,
         deadline: float | None = None,
     ) -> Plan:
         """What to do from here, or a hold."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tick:
-    """What is known when advice is due.
-
-    Attributes:
-        rows_RC: History on the grid [unit], NaN in gaps, newest last.
-        newest: Stamp of the newest sample, aware; None where there is none.
-        now: The clock, aware.
-        setpoints: By CV, in place of the plant file's.
-        measured: Present values by tag; None: those of the newest row.
-    """
-
-    rows_RC: np.ndarray
-    newest: datetime | None
-    now: datetime
-    setpoints: Mapping[str, float] | None = None
-    measured: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +54,12 @@ class Advisor:
 
     Attributes:
         surprise_limit: From the model's calibration; None where it has none, which the advice then notes.
+        error_covariance_YY: From the model's calibration; the limit holds for a surprise that it weighs.
+        support: What the model has seen; None: plans are not held against it.
+        instruments: Doubts samples; None: only what is no number counts as missing.
         name: Of the model, shown with the advice.
+        mode: The most that is asked for.
+        ceilings: What is known of the model that allows less.
         deadline: Time that planning may take [s]; None: no bound.
     """
 
@@ -71,8 +68,12 @@ class Advisor:
     model: WorldModel
     scaler: Scaler
     surprise_limit: float | None = None
+    error_covariance_YY: np.ndarray | None = None
+    support: Support | None = None
+    instruments: Instruments | None = None
     name: str = ""
     mode: Mode = Mode.ADVISE
+    ceilings: tuple[Ceiling, ...] = ()
     deadline: float | None = None
 
     def advise(
@@ -84,25 +85,86 @@ class Advisor:
         setpoints: Mapping[str, float] | None = None,
         previous: Plan | None = None,
         measured: Mapping[str, float] | None = None,
+        orders: Orders = ORDINARY,
+        pending: Mapping[str, tuple[float, float]] | None = None,
+        clock_step: float | None = None,
     ) -> tuple[Advice, Plan | None]:
-        """Guarded advice and the plan behind it; None where the planner found its input wrong, which is a hold."""
+        """Guarded advice and the plan behind it; None where the planner found its input wrong, which is a hold.
+
+        Args:
+            pending: By MV, what earlier advice set it to and where it was measured then [unit].
+            clock_step: By how much the clock was set since the last advice [s]; None where nobody can tell.
+        """
+        plan, plant, still, dropped = None, self.plant, frozenset[str](), frozenset[str]()
+        faults: Mapping[str, Fault] = {}
         try:
-            plan = self.planner.plan(rows_RC, setpoints=setpoints, previous=previous, deadline=self.deadline)
+            plant = changed_plant(self.plant, limits=orders.limits, statuses=orders.statuses)
+            still, dropped = _left_alone(plant, orders.out_of_service)
+            if self.instruments is not None:
+                rows_RC, faults = replace(self.instruments, plant=plant).judge(rows_RC, ignored=dropped)
+            plan = self.planner.plan(
+                rows_RC, setpoints=setpoints, previous=previous, deadline=self.deadline, **orders.asked()
+            )
             proposal = proposal_of(plan, setpoints)
         except ProcmodelError as error:
             plan, proposal = None, Proposal(status="input refused", usable=False, reason=str(error))
+        mode, why_mode = actual_mode(self.mode, self._ceilings())
         advice = guard(
-            self.plant,
+            plant,
             proposal,
-            measured=newest_row(self.plant, rows_RC) if measured is None else measured,
+            measured=self._present(plant, rows_RC, measured, faults, dropped),
             newest=newest,
             now=now,
-            surprise=surprise(self.model, self.scaler, Columns.of(self.plant), rows_RC),
+            surprise=surprise(self.model, self.scaler, Columns.of(plant), rows_RC, self.error_covariance_YY),
             surprise_limit=self.surprise_limit,
-            mode=self.mode,
+            support=None if self.support is None or plan is None else self._support(plan),
+            support_limit=None if self.support is None or plan is None else self.support.limit,
+            mode=mode,
+            requested=self.mode,
+            why_mode=why_mode,
             model=self.name,
+            faults=faults,
+            still=still,
+            dropped=dropped,
+            pending=pending,
+            clock_step=clock_step,
         )
         return advice, plan
+
+    def _ceilings(self) -> tuple[Ceiling, ...]:
+        if self.surprise_limit is None:
+            why = "this model has no calibrated surprise limit, so that nobody would notice where it is wrong"
+            return (Ceiling(mode=Mode.SIMULATE, why=why), *self.ceilings)
+        return self.ceilings
+
+    def _support(self, plan: Plan) -> float | None:
+        """Distance of a plan from known ground; a hold has no latents, and its own reason."""
+        return self.support.distance(plan.latents) if self.support and plan.latents is not None else None
+
+    def _present(
+        self,
+        plant: Plant,
+        rows_RC: np.ndarray,
+        measured: Mapping[str, float] | None,
+        faults: Mapping[str, Fault],
+        dropped: frozenset[str],
+    ) -> dict[str, float]:
+        """Values by tag for the guard: what is not believed is not known; a dropped MV is where it was seen last."""
+        present = newest_row(plant, rows_RC) if measured is None else dict(measured)
+        present |= dict.fromkeys(faults, math.nan)
+        for name in dropped & set(plant.mvs):
+            known = rows_RC[np.isfinite(rows_RC[:, plant.columns.index(name)]), plant.columns.index(name)]
+            if len(known) and not math.isfinite(present.get(name, math.nan)):
+                present[name] = float(known[-1])
+        return present
+
+
+def _left_alone(plant: Plant, out_of_service: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """MVs that are not to be moved, and tags that advice does without."""
+    still = {name for name in plant.mvs if plant.tags[name].status in (Status.DROP, Status.FEED_FORWARD)}
+    dropped = {name for name, tag in plant.tags.items() if tag.status is Status.DROP}
+    out = set(out_of_service)
+    return frozenset(still | (out & set(plant.mvs))), frozenset(dropped | (out & set(plant.cvs)))
 
 
 def newest_row(plant: Plant, rows_RC: np.ndarray) -> dict[str, float]:
@@ -124,7 +186,8 @@ def proposal_of(plan: Plan, setpoints: Mapping[str, float] | None = None) -> Pro
         margins=dict(zip(plan.heads, plan.margins.T.tolist(), strict=True)),
         setpoints=setpoints or {},
         give_ups=tuple(
-            GivenUp(tag=g.tag, side=g.side, limit=g.limit, amount=g.amount, rank=g.rank) for g in plan.give_ups
+            GivenUp(tag=g.tag, side=g.side, limit=g.limit, amount=g.amount, rank=g.rank, because=g.because)
+            for g in plan.give_ups
         ),
         active=plan.active,
         cost=plan.cost,
@@ -151,7 +214,7 @@ def run(advisor: Advisor, source: Iterable[Tick], sink: Sink, ticks: int | None 
     The source hands over the next tick when it is due: a live one waits for the clock, a simulated plant steps on with
     whatever its sink was shown. A plan that became no move is forgotten, so that a failure is never warm-started from.
     """
-    previous: Plan | None = None
+    memory = Memory()
     moves = holds = 0
     advice: Advice | None = None
     for tick in islice(source, ticks):
@@ -160,10 +223,13 @@ def run(advisor: Advisor, source: Iterable[Tick], sink: Sink, ticks: int | None 
             newest=tick.newest,
             now=tick.now,
             setpoints=tick.setpoints,
-            previous=previous,
+            previous=memory.previous,
             measured=tick.measured,
+            orders=tick.orders,
+            pending=memory.pending(),
+            clock_step=memory.clock_step(tick),
         )
-        previous = plan if advice.is_move else None
+        memory.note(advice, plan)
         moves, holds = moves + advice.is_move, holds + (not advice.is_move)
         sink.show(advice)
     return Tally(moves=moves, holds=holds, last=advice)

@@ -1,6 +1,7 @@
 """Reference plants with published equations, the people who run them, and the historian that records them."""
 
 from procmodel.simulation.operation import OperatedRun, operate
+from procmodel.simulation.own import Process, own_plant
 from procmodel.simulation.recorder import Archive, Record, record
 from procmodel.simulation.reference import (
     REFERENCE_PLANTS,
@@ -19,11 +20,13 @@ __all__ = [
     "Disturbances",
     "OperatedRun",
     "Operator",
+    "Process",
     "Reading",
     "Record",
     "ReferencePlant",
     "Simulator",
     "operate",
+    "own_plant",
     "record",
     "reference_plant",
     "steady_gains",

@@ -85,7 +85,8 @@ def record(reference: ReferencePlant, *, rows: int, seed: int, folder: Path, arc
     outage = _outage(run, archive)
     folder.mkdir(parents=True, exist_ok=True)
     plant_file = folder / "plant.yaml"
-    plant_file.write_text(packaged_file(f"{reference.name.replace('-', '_')}.yaml"), encoding="utf-8")
+    text = packaged_file(f"{reference.name.replace('-', '_')}.yaml") if reference.text is None else reference.text
+    plant_file.write_text(text, encoding="utf-8")
     samples = archived_samples(reference, run, seed=seed, archive=archive, outage=outage)
     start, step = run.start, timedelta(seconds=run.step)
     return Record(

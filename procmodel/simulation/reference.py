@@ -6,7 +6,7 @@ Shapes: T rows, C tags (plant column order), U MVs, V DVs, W unmeasured disturba
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -18,7 +18,14 @@ from scipy.optimize import root
 from procmodel.errors import InputError, ProcmodelError
 from procmodel.plant import Plant, load_plant
 
-REFERENCE_PLANTS: tuple[str, ...] = ("evaporator", "quadruple-tank")
+REFERENCE_PLANTS: tuple[str, ...] = (
+    "evaporator",
+    "quadruple-tank",
+    "van-de-vusse",
+    "distillation-column",
+    "drum-boiler",
+    "gas-turbine",
+)
 
 
 class Equations(Protocol):
@@ -28,6 +35,14 @@ class Equations(Protocol):
     """
 
     def __call__(self, x: Any, u: Any, d: Any, w: Any, *, sqrt: Callable[[Any], Any] = math.sqrt) -> list[Any]: ...
+
+
+class Row(Protocol):
+    """One row of a plant: state [X] at its end, and the true CVs [Y] averaged over it, under held inputs."""
+
+    def __call__(
+        self, x: Sequence[float], u: Sequence[float], d: Sequence[float], w: Sequence[float]
+    ) -> tuple[Sequence[float], Sequence[float]]: ...
 
 
 class Margin(Protocol):
@@ -77,10 +92,14 @@ class ReferencePlant:
         noise: Standard deviation of each sensor's noise in a row's average [unit], [C]; 0 for MVs.
         lab_error: Standard deviation of the laboratory's error by constraint head [unit of the head].
         substeps: Runge-Kutta steps per row.
+        row: Makes what computes the rows of one run in place of Runge-Kutta steps in plain floats; None: these.
+        element_rows: Rows per collocation element of the oracle, for a plant whose fast parts would ask for too many
+            Runge-Kutta steps; 0: it takes these.
         operator: Makes the operator of a seed.
         disturbances, setpoints: By rows and seed; `setpoints` is [T, Y], NaN where a CV has none.
         task: Setpoints of a closed-loop trial, as `setpoints`; None: those the operator is asked for.
         hourly_cost: True economic cost [currency/h] of CVs [Y] and MVs [U]; None where setpoints are tracked.
+        text: The plant file; None: the packaged one of that name.
     """
 
     name: str
@@ -101,8 +120,11 @@ class ReferencePlant:
     operator: Callable[[int], Operator]
     disturbances: Callable[[int, int], Disturbances]
     setpoints: Callable[[int, int], np.ndarray]
+    row: Callable[[], Row] | None = None
+    element_rows: int = 0
     hourly_cost: Callable[[Any, Any], Any] | None = None
     task: Callable[[int, int], np.ndarray] | None = None
+    text: str | None = None
 
     def __post_init__(self) -> None:
         for array in (self.x0, self.u0, self.d0, self.w0, self.noise):
@@ -145,9 +167,23 @@ def reference_plant(name: str) -> ReferencePlant:
     Raises:
         InputError: There is none of that name.
     """
-    from procmodel.simulation import evaporator, quadruple_tank
+    from procmodel.simulation import (
+        distillation_column,
+        drum_boiler,
+        evaporator,
+        gas_turbine,
+        quadruple_tank,
+        van_de_vusse,
+    )
 
-    makers = {"evaporator": evaporator.make, "quadruple-tank": quadruple_tank.make}
+    makers = {
+        "evaporator": evaporator.make,
+        "quadruple-tank": quadruple_tank.make,
+        "van-de-vusse": van_de_vusse.make,
+        "distillation-column": distillation_column.make,
+        "drum-boiler": drum_boiler.make,
+        "gas-turbine": gas_turbine.make,
+    }
     if name not in makers:
         raise InputError(f"There is no reference plant {name!r}. Known: {', '.join(REFERENCE_PLANTS)}.")
     return makers[name]()
@@ -198,6 +234,6 @@ def steady_gains(reference: ReferencePlant, u: Any = None, d: Any = None, w: Any
     columns = []
     for i, value in enumerate(at):
         move = np.zeros_like(at)
-        move[i] = 1e-4 * max(abs(value), 1.0)
+        move[i] = 1e-5 * max(abs(value), 1.0)
         columns.append((settled(at + move) - settled(at - move)) / (2.0 * move[i]))
     return np.stack(columns, axis=1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class Reading:
 
 
 class Simulator:
-    """A reference plant from a given state on, by fixed Runge-Kutta steps of fourth order in plain floats."""
+    """A reference plant from a given state on: by its own `row`, or by fixed Runge-Kutta steps of fourth order."""
 
     def __init__(
         self, reference: ReferencePlant, *, seed: int, noise: bool = True, x0: Any = None, u0: Any = None
@@ -44,9 +45,9 @@ class Simulator:
         """Start at `x0` with `u0` held so far (None: the published ones); `seed` draws the sensors' noise."""
         plant = reference.plant
         self.reference = reference
-        self._x: list[float] = np.asarray(reference.x0 if x0 is None else x0, dtype=float).tolist()
+        self._x: Sequence[float] = np.asarray(reference.x0 if x0 is None else x0, dtype=float).tolist()
         self._u: list[float] = np.asarray(reference.u0 if u0 is None else u0, dtype=float).tolist()
-        self._step = plant.sample_time / reference.substeps
+        self._row = partial(runge_kutta_row, reference) if reference.row is None else reference.row()
         self._noise = reference.noise if noise else None
         self._rng = stream(seed, "sensors", reference.name)
         limits = [plant.tags[name].limits for name in plant.mvs]
@@ -68,7 +69,7 @@ class Simulator:
     def look(self, d: Any, w: Any) -> Reading:
         """What the instruments show now, under the MVs held so far; no time passes."""
         d, w = _floats(d), _floats(w)
-        return self._reading(self._outputs(d, w), d, w)
+        return self._reading(self.reference.outputs(self._x, self._u, d, w), d, w)
 
     def tick(self, u: Any, d: Any, w: Any) -> Reading:
         """Hold u, d and w for one row.
@@ -80,25 +81,15 @@ class Simulator:
         self._u = [
             min(max(value, low), high) for value, low, high in zip(_floats(u), self._low, self._high, strict=True)
         ]
-        # Simpson's rule over the sub-steps' ends where their number is even, else the trapezoid.
-        substeps, simpson = self.reference.substeps, self.reference.substeps % 2 == 0
-        total = self._outputs(d, w)
-        for i in range(1, substeps + 1):
-            self._x = runge_kutta(self.reference, self._x, self._u, d, w, self._step)
-            weight = 1.0 if i == substeps else ((4.0 if i % 2 else 2.0) if simpson else 2.0)
-            total = [a + weight * b for a, b in zip(total, self._outputs(d, w), strict=True)]
+        self._x, y = self._row(self._x, self._u, d, w)
         if not all(abs(value) < 1e9 for value in self._x):
             raise ProcmodelError(
                 f"Reference plant {self.reference.name!r} left its range: state {self._x} under u={self._u}, d={d}, "
                 f"w={w}. Start from a state and inputs nearer to the published ones."
             )
-        scale = 3.0 * substeps if simpson else 2.0 * substeps
-        return self._reading([value / scale for value in total], d, w)
+        return self._reading(y, d, w)
 
-    def _outputs(self, d: list[float], w: list[float]) -> list[float]:
-        return self.reference.outputs(self._x, self._u, d, w)
-
-    def _reading(self, y: list[float], d: list[float], w: list[float]) -> Reading:
+    def _reading(self, y: Sequence[float], d: list[float], w: list[float]) -> Reading:
         values = [*self._u, *y, *d]
         row = np.array([values[i] for i in self._order])
         if self._noise is not None:
@@ -109,6 +100,22 @@ class Simulator:
 
 def _floats(values: Any) -> list[float]:
     return [float(value) for value in values]
+
+
+def runge_kutta_row(
+    reference: ReferencePlant, x: Sequence[float], u: Sequence[float], d: Sequence[float], w: Sequence[float]
+) -> tuple[list[float], list[float]]:
+    """State at the end of a row and averages of the true CVs over it, by Runge-Kutta steps in plain floats."""
+    # Simpson's rule over the sub-steps' ends where their number is even, else the trapezoid.
+    substeps, simpson = reference.substeps, reference.substeps % 2 == 0
+    step, state = reference.plant.sample_time / substeps, list(x)
+    total = reference.outputs(state, u, d, w)
+    for i in range(1, substeps + 1):
+        state = runge_kutta(reference, state, u, d, w, step)
+        weight = 1.0 if i == substeps else ((4.0 if i % 2 else 2.0) if simpson else 2.0)
+        total = [a + weight * b for a, b in zip(total, reference.outputs(state, u, d, w), strict=True)]
+    scale = 3.0 * substeps if simpson else 2.0 * substeps
+    return state, [value / scale for value in total]
 
 
 def runge_kutta(

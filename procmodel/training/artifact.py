@@ -16,11 +16,13 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from procmodel.constraints.head import ConstraintHead
+from procmodel.data.normal import Normal
 from procmodel.data.sealed import read_sealed, write_sealed
 from procmodel.data.window import Scaler
 from procmodel.errors import ArtifactError
 from procmodel.plant import Plant
 from procmodel.world_model.latent_model import LatentModel, ModelConfig
+from procmodel.world_model.support import Support
 
 FACTS = "model.json"
 _AGAIN = "Train it again with 'procmodel train'."
@@ -34,11 +36,14 @@ class Calibration:
         backoff_HY: Quantile of the corrected forecast's error k rows ahead, per CV, never falling [unit].
         surprise_limit: Quantile of the surprise on normal data.
         confidence: Of the backoff [-].
+        error_covariance_YY: Of the errors one row ahead on normal data, by which surprise is measured [scaled]; None:
+            each CV by its own spread, as in artifacts of 0.1.
     """
 
     backoff_HY: np.ndarray
     surprise_limit: float
     confidence: float
+    error_covariance_YY: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +53,8 @@ class Artifact:
     Attributes:
         members: Models of the same plant from different seeds; the first one advises.
         heads: Constraint heads on the first member's latent.
+        support: Where the record's latents lie; None in artifacts of 0.1.
+        normals: What each tag usually does from row to row, by tag; empty in artifacts of 0.1.
         notes: Settings, curves, diagnostics and origin, for people.
     """
 
@@ -57,6 +64,8 @@ class Artifact:
     scaler: Scaler
     calibration: Calibration
     heads: tuple[ConstraintHead, ...] = ()
+    support: Support | None = None
+    normals: dict[str, Normal] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -80,8 +89,11 @@ def save_artifact(artifact: Artifact, folder: Path | str) -> Path:
             "backoff": artifact.calibration.backoff_HY.tolist(),
             "surprise_limit": artifact.calibration.surprise_limit,
             "confidence": artifact.calibration.confidence,
+            "error_covariance": _listed(artifact.calibration.error_covariance_YY),
         },
         "heads": [head.to_dict() for head in artifact.heads],
+        "support": None if artifact.support is None else artifact.support.to_dict(),
+        "normals": {name: normal.to_dict() for name, normal in artifact.normals.items()},
         "notes": artifact.notes,
     }
     files = {FACTS: json.dumps(facts, indent=1, allow_nan=False).encode()}
@@ -113,8 +125,11 @@ def load_artifact(folder: Path | str, plant: Plant) -> Artifact:
                 backoff_HY=np.array(calibration["backoff"]),
                 surprise_limit=calibration["surprise_limit"],
                 confidence=calibration["confidence"],
+                error_covariance_YY=_array(calibration.get("error_covariance")),
             ),
             heads=tuple(ConstraintHead.from_dict(head) for head in facts["heads"]),
+            support=Support.from_dict(facts["support"]) if facts.get("support") else None,
+            normals={name: Normal.from_dict(each) for name, each in facts.get("normals", {}).items()},
             notes=facts["notes"],
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -125,6 +140,14 @@ def _member(config: ModelConfig, content: bytes) -> LatentModel:
     model = LatentModel(config)
     model.load_state_dict(load_tensors(content))
     return model.to(torch.float64).eval().requires_grad_(False)
+
+
+def _listed(values: np.ndarray | None) -> list[Any] | None:
+    return None if values is None else values.tolist()
+
+
+def _array(values: list[Any] | None) -> np.ndarray | None:
+    return None if values is None else np.array(values)
 
 
 def _weights(member: int) -> str:

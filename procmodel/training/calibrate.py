@@ -22,7 +22,8 @@ from procmodel.plant import Constraint
 from procmodel.training.artifact import Calibration
 from procmodel.world_model.latent_model import LatentModel, forward_fill
 from procmodel.world_model.protocol import rollout
-from procmodel.world_model.surprise import surprises
+from procmodel.world_model.support import Support
+from procmodel.world_model.surprise import error_covariance, errors_ahead, surprises
 
 _MOST_WINDOWS = 4000
 _AT_ONCE = 2048
@@ -39,13 +40,16 @@ def calibrate(
     Over recorded moves these errors hold the unmeasured disturbances too, so the allowance is on the safe side.
     """
     columns = model.config.columns
-    misses, normal = [], []
+    misses, errors, judged = [], [], []
     for stretch in held:
         rows = values_TC[stretch.start : stretch.stop]
         if len(rows) <= model.rows + horizon:
             continue
         misses.append(_corrected_misses(model, scaler, rows, horizon))
-        normal.append(surprises(model, scaler, columns, rows))
+        errors.append(errors_ahead(model, scaler, columns, rows))
+        judged.append(rows)
+    covariance = error_covariance(np.concatenate(errors)) if errors else np.eye(len(columns.cv))
+    normal = [surprises(model, scaler, columns, rows, covariance) for rows in judged]
     known = np.concatenate(normal) if normal else np.empty(0)
     known = known[np.isfinite(known)]
     if not len(known):
@@ -61,6 +65,7 @@ def calibrate(
         backoff_HY=np.maximum.accumulate(quantile, axis=0),
         surprise_limit=float(1.5 * np.quantile(smooth, _NORMAL)),
         confidence=confidence,
+        error_covariance_YY=covariance,
     )
 
 
@@ -86,6 +91,26 @@ def _corrected_misses(model: LatentModel, scaler: Scaler, rows_TC: np.ndarray, h
     lag = np.arange(len(starts))[:, None] - np.arange(1, horizon + 1)
     seen = np.take_along_axis(error_WHY, np.maximum(lag, 0)[:, :, None], axis=0)
     return np.asarray(np.where((lag >= 0)[:, :, None], error_WHY - seen, np.nan)[::every])
+
+
+def known_ground(
+    model: LatentModel, scaler: Scaler, values_TC: np.ndarray, stretches: Sequence[Stretch], horizon: int
+) -> Support:
+    """Where the record's latents lie, and where they go by themselves over the horizon with the moves held.
+
+    The second part matters: operators move often, so that few encoded latents are at rest; plans end there.
+    """
+    columns, windows = model.config.columns, Windows(values_TC, scaler, model.config.columns, dtype=torch.float64)
+    at_M, latents_MD = _background(model, windows, stretches)
+    last = windows.batch(torch.as_tensor(at_M - model.rows + 1), model.rows)
+    held_MC = forward_fill(last.values, last.mask)[:, -1]
+    z_MD, ahead = torch.as_tensor(latents_MD), [latents_MD]
+    with torch.no_grad():
+        for row in range(1, horizon + 1):
+            z_MD = model.step(z_MD, held_MC[:, columns.mv], held_MC[:, columns.dv])
+            if row % max(1, horizon // 4) == 0:
+                ahead.append(z_MD.numpy())
+    return Support.of(np.concatenate(ahead))
 
 
 def learn_head(

@@ -13,7 +13,7 @@ from procmodel.training.feed import Batch
 from procmodel.training.settings import Settings
 from procmodel.world_model.diagnostics import effective_rank
 from procmodel.world_model.latent_model import LatentModel
-from procmodel.world_model.objective import Losses, objective
+from procmodel.world_model.objective import RARE, Losses, objective
 
 ANCHOR_EVERY = 4
 """Batches from one anchor term to the next: its long free runs cost ten times the rest."""
@@ -24,9 +24,12 @@ LEAST_RANK = 2.0
 class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is untyped here
     """Trains a `LatentModel` with the settings' objective."""
 
+    declared_UY: Tensor
+
     def __init__(self, model: LatentModel, settings: Settings) -> None:
         super().__init__()
         self.model, self.settings = model, settings
+        self.register_buffer("declared_UY", torch.tensor(settings.signs, dtype=torch.float32), persistent=False)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         anchored = index % ANCHOR_EVERY == 0
@@ -42,13 +45,17 @@ class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is unty
 
     def _losses(self, batch: Batch, *, anchored: bool) -> Losses:
         return objective(
-            self.model, *batch, self.settings.weights, anchor_steps=self.settings.horizon if anchored else 0
+            self.model,
+            *batch,
+            self.settings.weights,
+            anchor_steps=self.settings.horizon if anchored else 0,
+            declared_UY=self.declared_UY,
         )
 
     def _log(self, stage: str, losses: Losses, *, anchored: bool) -> None:
         many = stage == "validation"
         for term, value in losses.terms().items():
-            if term != "anchor" or anchored:  # a term that was left out is no zero
+            if term not in RARE or anchored:  # a term that was left out is no zero
                 self.log(f"{stage}/{term}", value, on_step=False, on_epoch=True, sync_dist=many)
 
     def configure_optimizers(self) -> Any:

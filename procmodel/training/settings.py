@@ -30,6 +30,7 @@ class Settings:
         epochs, batches, batch: Epochs of so many batches of so many windows.
         learning_rate: Half of the peak of a one-cycle schedule.
         weights: Of the objective's terms.
+        signs: Declared signs of the answers, by MV and CV: 1, -1, or 0 where nothing is declared.
         seed: Of initial weights, order of windows and SIGReg's directions.
     """
 
@@ -45,9 +46,10 @@ class Settings:
     learning_rate: float
     weights: Weights
     seed: int
+    signs: tuple[tuple[float, ...], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "signs": [list(row) for row in self.signs]}
 
 
 FREE_RUN = 30
@@ -74,6 +76,16 @@ def rollout_rows(plant: Plant, *, feedback: bool) -> int:
     return max(1, round(wish / plant.sample_time))
 
 
+def declared_signs(plant: Plant) -> tuple[tuple[float, ...], ...]:
+    """1, -1 or 0 by MV and CV, as the plant file declares."""
+
+    def sign(mv: str, cv: str) -> float:
+        gain = plant.gains.get((mv, cv))
+        return {"+": 1.0, "-": -1.0}.get(gain.sign or "", 0.0) if gain else 0.0
+
+    return tuple(tuple(sign(mv, cv) for cv in plant.cvs) for mv in plant.mvs)
+
+
 def settings(plant: Plant, audit: Sequence[MoveAudit], seed: int = 0) -> Settings:
     """Settings of one member.
 
@@ -83,7 +95,8 @@ def settings(plant: Plant, audit: Sequence[MoveAudit], seed: int = 0) -> Setting
     wish = plant.training
     feedback = any(m.moves_answer_cvs for m in audit)
     rollout = rollout_rows(plant, feedback=feedback)
-    guarded = feedback and rollout == 1
+    guarded, signs = feedback and rollout == 1, declared_signs(plant)
+    shrink = (10.0 if guarded else 0.0) if wish.shrink == "auto" else wish.shrink
     return Settings(
         rows=window_rows(plant),
         rollout=rollout,
@@ -95,6 +108,13 @@ def settings(plant: Plant, audit: Sequence[MoveAudit], seed: int = 0) -> Setting
         batches=wish.batches,
         batch=wish.batch,
         learning_rate=wish.learning_rate,
-        weights=Weights(sigreg=wish.sigreg * 0.1, shrink=10.0 if guarded else 0.0, anchor=3.0 if guarded else 0.0),
+        weights=Weights(
+            sigreg=wish.sigreg * 0.1,
+            shrink=shrink,
+            anchor=3.0 if guarded else 0.0,
+            # Far above the anchor, which would hold the average answer at a backbone that has the sign wrong.
+            signs=100.0 if any(any(row) for row in signs) else 0.0,
+        ),
+        signs=signs,
         seed=seed,
     )

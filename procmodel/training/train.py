@@ -15,10 +15,11 @@ import torch
 
 from procmodel import __version__
 from procmodel.data.dataset import Dataset
+from procmodel.data.normal import normals_of
 from procmodel.data.window import Columns
 from procmodel.plant import Plant
 from procmodel.training.artifact import Artifact
-from procmodel.training.calibrate import calibrate, learn_head
+from procmodel.training.calibrate import calibrate, known_ground, learn_head
 from procmodel.training.callbacks import EachEpoch, Log, Progress, Told
 from procmodel.training.feed import Feed
 from procmodel.training.module import Fit, require_alive
@@ -73,6 +74,10 @@ def train(
         scaler=prepared.scaler,
         calibration=doubt,
         heads=heads,
+        support=known_ground(model, prepared.scaler, dataset.values, dataset.stretches, horizon),
+        normals=normals_of(
+            plant.columns, [tag.is_step for tag in plant.tags.values()], dataset.values, dataset.stretches
+        ),
         notes={**_notes(prepared, dataset), "members": facts, "remarks": remarks},
     )
 

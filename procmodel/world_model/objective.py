@@ -26,6 +26,7 @@ class Weights:
         discount: rho, weight of step k is rho^k.
         shrink: Of what the network adds to the linear answer; keeps it from fitting noise.
         anchor: Of the distance between the average answer to a move and that of the linear state.
+        signs: Of answers to a move that contradict a declared sign.
         targets: Steps of the free run whose encoding is a target; all would cost K encodings for little.
     """
 
@@ -36,6 +37,11 @@ class Weights:
     targets: int = 8
     shrink: float = 0.0
     anchor: float = 0.0
+    signs: float = 0.0
+
+
+RARE = ("anchor", "signs")
+"""Terms of long free runs, left out of most batches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +54,27 @@ class Losses:
     sigreg: Tensor
     added: Tensor
     anchor: Tensor
+    signs: Tensor
 
     def terms(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name) for name in ("total", "read_out", "latent", "sigreg", "added", "anchor")}
+        return {name: getattr(self, name) for name in ("total", "read_out", "latent", "sigreg", "added", *RARE)}
 
 
 ANCHOR_BATCH = 32
 """Operating points over which the answer to a move is averaged."""
+SIGN_BATCH = 16
+"""Operating points at which the answer to a move is held to the declared signs."""
+LEAST_ANSWER = 0.05
+"""Below this, a declared answer counts as missing: spreads of the CV per spread of the MV."""
 
 
 def objective(
-    model: LatentModel, values_BTC: Tensor, mask_BTC: Tensor, weights: Weights, anchor_steps: int = 0
+    model: LatentModel,
+    values_BTC: Tensor,
+    mask_BTC: Tensor,
+    weights: Weights,
+    anchor_steps: int = 0,
+    declared_UY: Tensor | None = None,
 ) -> Losses:
     """`read_out * mean_k |R(z^_k) - y_k|^2 + latent * mean_k |z^_k - z_k|^2 + sigreg * SIGReg(z)`, and what holds the
     network near the linear state; the means are over the K = T - L steps of a free run, step k weighing rho^k.
@@ -67,7 +83,8 @@ def objective(
     anti-collapse term is always there. CV errors count on good samples only; what stands in a gap has no influence.
 
     Args:
-        anchor_steps: Length of the free runs of the anchor term; 0 leaves it out of this call.
+        anchor_steps: Length of the free runs of the anchor and the signs; 0 leaves them out of this call.
+        declared_UY: +1 or -1 where the sign of an answer is declared, else 0; None: nowhere.
     """
     columns, rows = model.config.columns, model.rows
     steps = values_BTC.shape[1] - rows
@@ -78,10 +95,14 @@ def objective(
     z_BKD, y_BKY, added = _free_run(model, z0_BD, filled[:, rows:, columns.mv], filled[:, rows:, columns.dv])
     rho_K = weights.discount ** torch.arange(steps, dtype=z_BKD.dtype, device=z_BKD.device)
 
-    held = torch.zeros_like(added)
+    u_BU, d_BV = filled[:, rows - 1, columns.mv], filled[:, rows - 1, columns.dv]
+    held = against = torch.zeros_like(added)
     if anchor_steps and weights.anchor:
-        u_BU, d_BV = filled[:ANCHOR_BATCH, rows - 1, columns.mv], filled[:ANCHOR_BATCH, rows - 1, columns.dv]
-        held = anchor(model, z0_BD[:ANCHOR_BATCH], u_BU, d_BV, anchor_steps)
+        n = ANCHOR_BATCH
+        held = anchor(model, z0_BD[:n], u_BU[:n], d_BV[:n], anchor_steps)
+    if anchor_steps and weights.signs and declared_UY is not None:
+        n = SIGN_BATCH
+        against = contradiction(model, z0_BD[:n], u_BU[:n], d_BV[:n], anchor_steps, declared_UY)
     return _weighed(
         weights,
         len(values_BTC),
@@ -90,6 +111,7 @@ def objective(
         sigreg=torch.stack([sigreg(target_BJS[:, j]) for j in range(0, len(at_J), 2)]).mean(),
         added=added,
         anchor=held,
+        signs=against,
     )
 
 
@@ -100,6 +122,7 @@ def _weighed(weights: Weights, samples: int, **terms: Tensor) -> Losses:
         + sigreg_weight(weights.sigreg, samples_of_all(samples)) * terms["sigreg"]
         + weights.shrink * terms["added"]
         + weights.anchor * terms["anchor"]
+        + weights.signs * terms["signs"]
     )
     return Losses(total=total, **terms)
 
@@ -182,4 +205,17 @@ def anchor(model: LatentModel, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor, steps: 
     """
     gap_UHY = step_answers(model, z_BD, u_BU, d_BV, steps, size).mean(dim=0) - linear_answers(model, steps)
     mean: Tensor = (gap_UHY**2).mean()
+    return mean
+
+
+def contradiction(
+    model: WorldModel, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor, steps: int, declared_UY: Tensor, size: float = 0.5
+) -> Tensor:
+    """Mean square shortfall of the answer's end in the declared direction, over the declared pairs, a scalar.
+
+    A hinge: zero, with its gradient, where every declared pair answers with its sign by at least `LEAST_ANSWER`.
+    """
+    end_BUY = step_answers(model, z_BD, u_BU, d_BV, steps, size)[:, :, -1]
+    short_BUY = torch.relu(LEAST_ANSWER - declared_UY * end_BUY) * declared_UY.abs()
+    mean: Tensor = (short_BUY**2).sum() / (len(z_BD) * declared_UY.abs().sum().clamp_min(1))
     return mean

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from procmodel.data.window import Columns, Scaler, Window
 from procmodel.world_model.latent_model import forward_fill
@@ -14,38 +15,100 @@ from procmodel.world_model.protocol import WorldModel
 
 MEMORY = 5
 """Rows over which surprise is averaged: a single noisy row must not hold advice."""
+SHRINK = 0.1
+"""Share of the diagonal in a covariance."""
 _AT_ONCE = 4096
 """Windows judged together: what is cut out of a long record has to fit into memory."""
 
 
-def surprises(model: WorldModel, scaler: Scaler, columns: Columns, rows_RC: np.ndarray) -> np.ndarray:
-    """Mean square of the one-row-ahead CV error, [R - L], NaN where no CV was good; rows in engineering units.
+def errors_ahead(model: WorldModel, scaler: Scaler, columns: Columns, rows_RC: np.ndarray) -> np.ndarray:
+    """CV errors one row ahead, [R - L, Y], scaled, NaN where a CV was not good; rows in engineering units.
 
     Row L + i is judged from the L rows before it, with the moves and disturbances of its own row.
     """
     record = scaler.window(rows_RC)
-    values, mask = (part[0].unfold(0, model.rows, 1).transpose(1, 2)[:-1] for part in (record.values, record.mask))
+    values, mask = _windows(record, model.rows)
     held_WC = forward_fill(record.values, record.mask)[0, model.rows :]  # as in training: a gap holds the last move
-    expected = np.empty((len(values), len(columns.cv)))
+    expected = np.empty((len(held_WC), len(columns.cv)))
     with torch.no_grad():
-        for some in (slice(i, i + _AT_ONCE) for i in range(0, len(values), _AT_ONCE)):
+        for some in _pieces(len(held_WC)):
             z_WD = model.encode(Window(values=values[some], mask=mask[some]))
             z_WD = model.step(z_WD, held_WC[some][:, columns.mv], held_WC[some][:, columns.dv])
             expected[some] = model.read_out(z_WD).numpy()
-    measured = scaler.scale(rows_RC[model.rows :, list(columns.cv)], columns.cv)
-    miss = (measured - expected) ** 2
-    good = np.isfinite(miss)
-    count = good.sum(axis=1)
-    total = np.where(good, miss, 0.0).sum(axis=1)
-    out: np.ndarray = np.divide(total, count, out=np.full(len(miss), np.nan), where=count > 0)
+    return scaler.scale(rows_RC[model.rows :, list(columns.cv)], columns.cv) - expected
+
+
+def latents(model: WorldModel, scaler: Scaler, rows_RC: np.ndarray) -> np.ndarray:
+    """Latents of all windows, [R - L + 1, D]: the first at the end of row L - 1, the last at that of the newest row."""
+    values, mask = _windows(scaler.window(rows_RC), model.rows)
+    out = np.empty((len(values), model.latent_size))
+    with torch.no_grad():
+        for some in _pieces(len(values)):
+            out[some] = model.encode(Window(values=values[some], mask=mask[some])).numpy()
     return out
 
 
-def surprise(model: WorldModel, scaler: Scaler, columns: Columns, rows_RC: np.ndarray) -> float | None:
+def _windows(record: Window, rows: int) -> tuple[Tensor, Tensor]:
+    """All windows of a record as views, [W, L, C], and their masks."""
+    values, mask = (part[0].unfold(0, rows, 1).transpose(1, 2) for part in (record.values, record.mask))
+    return values, mask
+
+
+def _pieces(count: int) -> list[slice]:
+    return [slice(first, min(first + _AT_ONCE, count)) for first in range(0, count, _AT_ONCE)]
+
+
+def error_covariance(errors_TY: np.ndarray) -> np.ndarray:
+    """Mean square and mean product of CV errors on normal rows, [Y, Y]; NaN is left out, and a CV that was never
+    measured counts as off by one spread. A tenth of its products is given up: few rows know them badly."""
+    known = np.isfinite(errors_TY)
+    errors, pairs = np.where(known, errors_TY, 0.0), known.T.astype(float) @ known
+    full = np.where(pairs > 0, errors.T @ errors / np.maximum(pairs, 1), np.eye(errors.shape[1]))
+    full = full + np.diag(np.maximum(1e-12, 1e-6 * full.diagonal()))
+    shrunk = (1 - SHRINK) * full + SHRINK * np.diag(full.diagonal())
+    # Pairs with gaps of their own may not fit together; a matrix of squares has no negative direction.
+    values, vectors = np.linalg.eigh(shrunk)
+    return np.asarray((vectors * np.maximum(values, 1e-3 * values.max() * (values.min() <= 0))) @ vectors.T)
+
+
+def surprises(
+    model: WorldModel,
+    scaler: Scaler,
+    columns: Columns,
+    rows_RC: np.ndarray,
+    covariance_YY: np.ndarray | None = None,
+) -> np.ndarray:
+    """Mean square of the one-row-ahead CV error, [R - L], NaN where no CV was good; rows in engineering units.
+
+    Args:
+        covariance_YY: Of the errors on normal rows; with it the square is T2, about 1 per CV where all is normal: a
+            CV that is predicted well counts by what it usually misses, and CVs that always miss together count once.
+            None: each CV counts by its own spread.
+    """
+    errors = errors_ahead(model, scaler, columns, rows_RC)
+    weigh = np.eye(len(columns.cv)) if covariance_YY is None else covariance_YY
+    out = np.full(len(errors), np.nan)
+    good = np.isfinite(errors)
+    for pattern in np.unique(good, axis=0):
+        if pattern.any():
+            rows = (good == pattern).all(axis=1)
+            some = errors[rows][:, pattern]
+            solved = np.linalg.solve(weigh[np.ix_(pattern, pattern)], some.T).T
+            out[rows] = (some * solved).mean(axis=1)
+    return out
+
+
+def surprise(
+    model: WorldModel,
+    scaler: Scaler,
+    columns: Columns,
+    rows_RC: np.ndarray,
+    covariance_YY: np.ndarray | None = None,
+) -> float | None:
     """Surprise of the newest rows: mean over the last `MEMORY` that can be judged; None where none can."""
     rows = rows_RC[-(model.rows + MEMORY) :]
     if len(rows) <= model.rows:
         return None
-    values = surprises(model, scaler, columns, rows)
+    values = surprises(model, scaler, columns, rows, covariance_YY)
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from procmodel.advice import Action, Advice, GivenUp, Mode, Proposal, guard
-from procmodel.plant import Plant
+from procmodel.advice.instruments import Fault
+from procmodel.plant import Plant, Status
 
 NOW = datetime(2024, 10, 27, 1, 30, tzinfo=UTC)
 MEASURED = {"FC1.SP": 40.0, "FC2.SP": 30.0, "LI1.PV": 55.0, "TI1.PV": 70.0, "FI9.PV": 12.0}
@@ -272,3 +274,70 @@ def test_a_plan_within_all_bounds_is_not_held(small_plant: Plant, shift: float) 
     advice = decide(small_plant, replace(GOOD, moves=moves))
     assert advice.is_move
     assert advice.setpoints == pytest.approx(moves)
+
+
+def fault(tag: str, rows: int) -> dict[str, Fault]:
+    return {tag: Fault(tag=tag, rows=rows, why="it has no good sample")}
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"clock_step": 11.0}, "clock of this machine was set forward by 11 s"),
+        ({"clock_step": -3600.0}, "clock of this machine was set back by 3600 s"),
+        ({"faults": fault("FC1.SP", 1)}, r"FC1.SP is not to be believed for 1 rows \(10 s\): it has no good sample"),
+        ({"faults": fault("LI1.PV", 6)}, r"LI1.PV is not to be believed for 6 rows \(60 s\)"),
+        ({"still": ("FC1.SP",)}, "sets FC1.SP from 40 to 43 kg/h, but it is not to be moved"),
+        ({"pending": {"FC1.SP": (37.0, 40.0)}}, "more than 5 above the last advice 37, not seen so far"),
+        ({"pending": {"FC2.SP": (34.0, 30.0)}}, "more than 8 below the last advice 34, not seen so far"),
+        ({"support": 5.0, "support_limit": 3.0}, "leaves what the plant has shown: 5, limit 3"),
+        ({"support": math.nan, "support_limit": 3.0}, "whether the plan is known ground"),
+    ],
+)
+def test_what_the_loop_knows_beside_the_plan_is_a_reason_too(
+    small_plant: Plant, changed: dict[str, Any], reason: str
+) -> None:
+    advice = decide(small_plant, **changed)
+    assert advice.action is Action.HOLD
+    assert re.search(reason, advice.reason)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"clock_step": 2.0},  # drift
+        {"faults": fault("LI1.PV", 5)},  # as long as samples may be old
+        {"faults": fault("FI9.PV", 50)},  # a disturbance that is not critical
+        {"faults": fault("LI1.PV", 50), "dropped": ("LI1.PV",)},
+        {"pending": {"FC1.SP": (41.0, 40.0), "FC2.SP": (29.0, 30.0)}},
+        {"pending": {"FC1.SP": (30.0, 35.0)}},  # somebody has set another value since
+    ],
+)
+def test_what_is_no_reason_to_hold_is_at_most_a_note(small_plant: Plant, changed: dict[str, Any]) -> None:
+    advice = decide(small_plant, **changed)
+    assert advice.action is Action.MOVE, advice.reason
+    for name in changed.get("faults", {}):
+        assert any(f"{name} is not believed now" in note for note in advice.notes)
+
+
+def test_without_a_sample_of_a_critical_tag_there_is_no_advice_at_all(small_plant: Plant) -> None:
+    critical = small_plant.tags["FI9.PV"].model_copy(update={"status": Status.CRITICAL})
+    plant = small_plant.model_copy(update={"tags": {**small_plant.tags, "FI9.PV": critical}})
+    assert decide(plant).is_move
+    assert "FI9.PV is not to be believed" in decide(plant, faults=fault("FI9.PV", 1)).reason
+
+
+def test_an_mv_out_of_service_may_stand_outside_its_limits_as_long_as_it_stays_there(small_plant: Plant) -> None:
+    measured = {**MEASURED, "FC1.SP": 130.0}
+    stays = replace(GOOD, moves={"FC1.SP": 130.0, "FC2.SP": 25.0})
+    assert "too far outside its limits" in decide(small_plant, stays, measured=measured).reason
+    advice = decide(small_plant, stays, measured=measured, still=("FC1.SP",))
+    assert (advice.is_move, advice.moves[0].delta, advice.moves[0].clamp) == (True, 0.0, "not moved by advice")
+
+
+def test_advice_says_which_mode_was_asked_for_and_why_it_got_less(small_plant: Plant) -> None:
+    advice = decide(small_plant, mode=Mode.SIMULATE, requested=Mode.ADVISE, why_mode="nobody has looked at this model")
+    assert (advice.mode, advice.requested, advice.why_mode) == (
+        Mode.SIMULATE, Mode.ADVISE, "nobody has looked at this model",
+    )  # fmt: skip
+    assert decide(small_plant).requested is Mode.ADVISE

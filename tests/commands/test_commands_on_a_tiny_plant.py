@@ -165,6 +165,18 @@ def test_advice_for_an_hour_ago_knows_nothing_of_what_came_later(command: Comman
     assert cut["outlooks"] == whole["outlooks"]
 
 
+@pytest.mark.parametrize("kept", ["Bad", None])
+def test_advice_inside_a_long_outage_is_a_hold_that_says_so(command: Command, site: Path, kept: str | None) -> None:
+    lines = (site / "export.csv").read_text(encoding="utf-8").splitlines()
+    gone = [f"{line.split(',')[0]},{kept},{kept}" for line in lines[201:601]] if kept else []
+    (site / "export.csv").write_text("\n".join(lines[:201] + gone + lines[601:]) + "\n", encoding="utf-8")
+    done = command("advise", site / "plant.yaml", "--out", site / "out", "--json", "--at", "2026-03-01T01:30:00+00:00")
+    advice = json_of(done)
+    assert (done.returncode, advice["action"]) == (1, "hold"), done.stderr
+    assert "no history to advise from" in advice["reason"]
+    assert ("none of them good" if kept else "Nothing was recorded in the range") in advice["reason"]
+
+
 def test_advice_without_a_model_asks_for_one(command: Command, site: Path) -> None:
     done = command("advise", site / "plant.yaml", "--out", site / "nowhere")
     assert done.returncode == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,10 +11,12 @@ from typing import Any
 
 from asyncua import Server, ua
 from asyncua.server.history import HistoryDict
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from connectors.opcua_session import EventLoop
 
 T0 = datetime(2024, 5, 1, 6, 0, tzinfo=UTC)
+LONG_AGO = T0 - timedelta(days=1)  # stamp of the value that a variable begins with
 URI = "urn:procmodel:test"
 GOOD, UNCERTAIN, BAD = 0, 0x40A40000, 0x80890000  # UncertainSensorCal... and BadDeviceFailure: not the plain ones
 
@@ -37,13 +40,19 @@ class PlantServer:
         self.port = port or free_port()
         self.address = f"opc.tcp://127.0.0.1:{self.port}"
         self.loop = EventLoop()
-        self.store = HistoryDict(max_history_data_response_size=page)
+        # A store outlives its server, as a historian does.
+        self.store = users.get("store") or HistoryDict(max_history_data_response_size=page)
         self.nodes: dict[str, Any] = {}
         self.loop.run(self._start(pki, users.get("user_manager")))
 
     async def _start(self, pki: Path | None, user_manager: Any) -> None:
         self.server = Server(user_manager=user_manager)
-        await self.server.init()
+        # Ten thousand standard nodes, all to be kept: looking for garbage among them takes longer than making them.
+        gc.disable()
+        try:
+            await self.server.init()
+        finally:
+            gc.enable()
         self.server.set_endpoint(self.address)
         self.server.set_server_name("procmodel test")
         if pki is None:
@@ -61,6 +70,13 @@ class PlantServer:
         self.server.set_security_policy([ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt])
         await self.server.load_certificate(str(pki / "own.der"))
         await self.server.load_private_key(str(pki / "own.pem"))
+        known = [path.read_bytes() for path in (pki / "trusted").iterdir()]
+
+        async def only_known(certificate: Any, _application: Any) -> None:
+            if certificate.public_bytes(Encoding.DER) not in known:
+                raise ua.uaerrors.BadCertificateUntrusted
+
+        self.server.set_certificate_validator(only_known)
 
     def add(self, tag: str, rows: Sequence[Row] = (), *, historize: bool = True, **about: Any) -> Any:
         """A variable called by a text, with its history."""
@@ -72,6 +88,7 @@ class PlantServer:
         kind = about.get("kind", ua.VariantType.Double)
         first = about.get("first", 0.0)
         node = await parent.add_variable(node_id, ua.QualifiedName(tag, self.space), ua.Variant(first, kind))
+        await node.write_value(_at(LONG_AGO, first, GOOD, kind))
         for name, value in about.get("properties", {}).items():
             await node.add_property(ua.NodeId(f"{tag}/{name}", self.space), ua.QualifiedName(name, 0), value)
         if "description" in about:
@@ -83,21 +100,43 @@ class PlantServer:
             )
             await node.delete_reference(holder, ua.ObjectIds.HasComponent)
             await node.add_reference(holder, ua.ObjectIds.HasHistoricalConfiguration)
-            await holder.add_property(ua.NodeId(f"{tag}/St", self.space), ua.QualifiedName("Stepped", 0), about["stepped"])
+            await holder.add_property(
+                ua.NodeId(f"{tag}/St", self.space), ua.QualifiedName("Stepped", 0), about["stepped"]
+            )
         self.nodes[tag] = node
         if historize:
-            await self.server.historize_node_data_change(node, period=None)
-            self.store._datachanges[node.nodeid].clear()  # the value that stood there when history was switched on
+            # Not by the server's own means, a subscription with a short queue, which loses values that come fast.
+            await node.set_attr_bit(ua.AttributeIds.AccessLevel, ua.AccessLevel.HistoryRead)
+            if node.nodeid not in self.store._datachanges:
+                await self.store.new_historized_node(node.nodeid, None)
         for seconds, value, status in rows:
             await self.store.save_node_value(node.nodeid, data_value(seconds, value, status, kind))
         return node
 
+    def remove(self, tag: str) -> None:
+        """A variable and its history."""
+        node = self.nodes.pop(tag)
+        self.loop.run(node.delete())
+        self.store._datachanges.pop(node.nodeid, None)
+
     def write(self, tag: str, value: float, stamp: datetime, status: int = GOOD) -> None:
         """A new value, seen by subscriptions and kept by the history."""
+        self.record(tag, value, stamp, status)
         self.loop.run(self.nodes[tag].write_value(_at(stamp, value, status, ua.VariantType.Double)))
 
-    def value(self, tag: str) -> Any:
-        return self.loop.run(self.nodes[tag].read_value())
+    def record(self, tag: str, value: float, stamp: datetime, status: int = GOOD) -> None:
+        """A value that only the history sees."""
+        value_ = _at(stamp, value, status, ua.VariantType.Double)
+        self.loop.run(self.store.save_node_value(self.nodes[tag].nodeid, value_))
+
+    def cut_connections(self) -> None:
+        """As if a cable were pulled."""
+
+        async def cut() -> None:
+            for transport in list(self.server.iserver.asyncio_transports):
+                transport.abort()
+
+        self.loop.run(cut())
 
     def close(self) -> None:
         self.loop.run(self.server.stop())

@@ -286,3 +286,14 @@ def test_a_column_that_the_options_name_must_be_there(tmp_path: Path) -> None:
     source = historian(tmp_path, "zeit,A\n2024-05-01T06:00Z,1\n", options={"time": {"column": "Zeit"}})
     with pytest.raises(HistorianError, match="is 'Zeit', but the columns are zeit, A"):
         source.read(Query(tags=("A",)))
+
+
+@pytest.mark.parametrize(
+    "time", [{"date": "Date"}, {"bias": {"column": "Time Bias", "means": "utc - local"}}], ids=["date", "bias"]
+)
+def test_columns_beside_the_time_that_the_options_name_must_be_there_too(tmp_path: Path, time: dict[str, Any]) -> None:
+    source = historian(tmp_path, "tag,time,value\nA,2024-05-01T06:00Z,1\n", options={"time": time})
+    with pytest.raises(
+        HistorianError, match=r"history\.options\.time\.(date|bias\.column) is '.*', but the columns are"
+    ):
+        source.read(Query(tags=("A",)))

@@ -74,28 +74,53 @@ def test_a_stamp_without_a_zone_is_an_error_where_the_plant_names_none(tmp_path:
 
 
 @pytest.mark.parametrize(
+    ("stamps", "moment"),
+    [
+        (["31/03/2024 10:00:00", "01/04/2024 10:00:00"], datetime(2024, 4, 1, 10)),
+        (["03/31/2024 10:00", "04/01/2024 10:00"], datetime(2024, 4, 1, 10)),
+        (["31.03.24 10:00:00.25", "1.4.24 10:00:00.5"], datetime(2024, 4, 1, 10, 0, 0, 500_000)),
+        (["31.03.2024 10:00:00,25", "01.04.2024 10:00:00,5"], datetime(2024, 4, 1, 10, 0, 0, 500_000)),
+        (["3/31/2024 10:00:00 PM", "4/1/2024 10:00:00 PM"], datetime(2024, 4, 1, 22)),
+        (["31-Mar-24 10:00:00", "01-Apr-24 10:00:00"], datetime(2024, 4, 1, 10)),
+        (["2024/03/31 10:00", "2024/04/01 10:00"], datetime(2024, 4, 1, 10)),
+        (["2024-04-01 09:00:00", "31/03/2024 10:00", "01/04/2024 10:00"], datetime(2024, 4, 1, 10)),
+        (["04/04/2024 10:00", "01-Apr-24 11:00", "04/04/2024 11:00"], datetime(2024, 4, 4, 11)),
+        (["31/03/2024", "01/04/2024"], datetime(2024, 4, 1)),
+    ],
+)
+def test_the_whole_column_decides_whether_days_or_months_come_first(
+    tmp_path: Path, stamps: list[str], moment: datetime
+) -> None:
+    assert times(tmp_path, stamps, timezone="UTC")[-1] == moment.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
     ("stamps", "asked"),
     [
+        (["03/04/2024 10:00", "04/04/2024 10:00"], "'%d/%m/%Y %H:%M' or to '%m/%d/%Y %H:%M'"),
         (
-            ["31/03/2024 10:00:00", "01/04/2024 10:00:00"],
-            "Days come first there: set history.options.time.format: '%d/%m/%Y %H:%M:%S'",
+            ["13/04/2024 10:00", "04/13/2024 10:00"],
+            "Days come first in '13/04/2024 10:00' and months in '04/13/2024 10:00'",
         ),
-        (
-            ["03/31/2024 10:00", "04/01/2024 10:00"],
-            "Months come first there: set history.options.time.format: '%m/%d/%Y %H:%M'",
-        ),
-        (["03/04/2024 10:00"], "'%d/%m/%Y %H:%M' or to '%m/%d/%Y %H:%M'"),
-        (["31.03.24 10:00:00.5"], "'%d.%m.%y %H:%M:%S%.f'"),
-        (["3/31/2024 10:00:00 PM"], "'%m/%d/%Y %I:%M:%S %p'"),
+        (["24-05-30 10:00", "24-05-31 10:00"], "such as '%d/%m/%Y %H:%M:%S'"),
         (["yesterday"], "such as '%d/%m/%Y %H:%M:%S'"),
     ],
 )
-def test_other_stamps_are_asked_about_and_what_the_column_tells_is_said(
-    tmp_path: Path, stamps: list[str], asked: str
-) -> None:
+def test_stamps_that_the_column_leaves_open_are_asked_about(tmp_path: Path, stamps: list[str], asked: str) -> None:
     with pytest.raises(HistorianError, match="is not ISO 8601") as caught:
         times(tmp_path, stamps, timezone="UTC")
     assert asked in str(caught.value)
+
+
+def test_one_time_column_of_several_decides_for_all(tmp_path: Path) -> None:
+    """The second tag alone could be read with months first."""
+    text = (
+        "A TimeStamp,A Value,B TimeStamp,B Value\n"
+        "13/04/2024 10:00,1,03/04/2024 10:00,3\n14/04/2024 10:00,2,04/04/2024 10:00,4\n"
+    )
+    _, found = read(tmp_path, text, timezone="UTC")
+    days = found.sort("value")["time"].to_list()
+    assert [(each.month, each.day) for each in days] == [(4, 13), (4, 14), (4, 3), (4, 4)]
 
 
 @pytest.mark.parametrize(

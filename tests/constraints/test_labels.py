@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -97,6 +98,22 @@ def test_a_stamp_on_the_edge_stays_there_on_a_grid_of_tenths() -> None:
 def test_a_label_outside_the_record_or_between_its_stretches_is_named(seconds: float) -> None:
     with pytest.raises(LabelError, match=r"'c'.*lab.csv lies outside the record \(2024-03-31T00:00:00.*2 stretches"):
         match_rows(labels_at(seconds), dataset((0, 30), (40, 100)), constraint="c")
+
+
+def test_a_label_in_a_later_campaign_is_counted_from_where_that_campaign_began() -> None:
+    campaigns = replace(
+        dataset(),
+        stretches=(
+            Stretch(name="spring", start=0, stop=40, began=START),
+            Stretch(name="autumn", start=40, stop=100, began=START + timedelta(days=180)),
+        ),
+    )
+    autumn = timedelta(days=180).total_seconds()
+    rows_N = match_rows(labels_at(5.0, autumn + 5.0, autumn + 600.0), campaigns, constraint="c")
+    assert rows_N.tolist() == [0, 40, 99]
+    for between in (400.1, 500.0, autumn, autumn + 600.1):  # 500 s would be row 49, were the campaigns one record
+        with pytest.raises(LabelError, match="lies outside the record"):
+            match_rows(labels_at(between), campaigns, constraint="c")
 
 
 def test_labels_close_in_time_share_a_block_unless_a_new_stretch_begins() -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from procmodel.data.conditioning import Accumulator, Rule
+from procmodel.data.conditioning import Accumulator
 from procmodel.data.dataset import Dataset, Stretch
 from procmodel.data.health import Excitation, excitation_audit, tag_health
+from procmodel.data.rules import Rule
 from procmodel.data.split import Parts
 from procmodel.errors import DatasetError
 from procmodel.plant import Plant

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import casadi as ca
 import numpy as np
 import pytest
 
+from procmodel.evaluation.elements import element_of, row_function
 from procmodel.evaluation.limits import soft_limits
-from procmodel.evaluation.oracle import Oracle, row_function
+from procmodel.evaluation.oracle import Oracle
 from procmodel.plant import Plant
 from procmodel.simulation import (
     REFERENCE_PLANTS,
@@ -84,7 +86,7 @@ def test_its_row_is_the_simulators_row(name: str) -> None:
         d = np.asarray(reference.d0) * rng.uniform(0.97, 1.03, len(reference.d0))
         w = np.asarray(reference.w0) + rng.uniform(-0.1, 0.1, len(reference.w0))
         reading = Simulator(reference, seed=0, noise=False, x0=x).tick(u, d, w)
-        end, seen = (np.array(v)[:, 0] for v in row(x, u, d, w))
+        end, seen = (np.array(v)[:, 0] for v in row(x, reading.u, d, w))
         np.testing.assert_allclose(end, reading.x, rtol=1e-12)
         np.testing.assert_allclose(seen, np.concatenate([reading.y, reading.margins]), rtol=1e-11)
 
@@ -192,3 +194,23 @@ def test_a_second_call_starts_from_the_first_plan_and_a_reset_forgets_it() -> No
     oracle.reset()
     np.testing.assert_allclose(again, first, atol=1e-3)
     np.testing.assert_array_equal(oracle.act(*now), first)
+
+
+@pytest.mark.parametrize("name", [name for name in REFERENCE_PLANTS if reference_plant(name).element_rows])
+def test_twenty_elements_of_collocation_end_where_the_simulator_gets_to(name: str) -> None:
+    # An element is longer than the fastest parts of the plant, which it damps: what comes of many of them has to agree.
+    reference, count = reference_plant(name), 20
+    element, rest = element_of(reference), np.asarray(reference.x0)
+    u, d, w = np.array(reference.u0) * 1.003, np.array(reference.d0) * 1.01, np.array(reference.w0)
+    y, _ = simulated(reference, rest, np.tile(u, (count * element.rows, 1)), d, w)
+    both, begin = ca.MX.sym("states", 2 * len(rest)), ca.MX.sym("begin", len(rest))
+    residual, seen = element.tie(begin, *ca.vertsplit(both, len(rest)), u, d, w)
+    solve = ca.rootfinder("states", "newton", {"x": both, "p": begin, "g": residual})
+    outputs = ca.Function("seen", [both, begin], [seen])
+    states = np.tile(rest, 2)
+    for _ in range(count):
+        begun = states[len(rest) :]
+        states = np.array(solve(x0=states, p=begun)["x"])[:, 0]
+    average = np.array(outputs(states, begun))[:, 0]
+    moved = np.abs(y[-1] - np.array(reference.outputs(rest.tolist(), u.tolist(), d.tolist(), w.tolist())))
+    assert np.abs(average - y[-element.rows :].mean(axis=0)).max() < 0.02 * moved.max()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from experiments.contract import BOUNDS, Outcome, in_json, report_of, run_experiment
+from experiments.recordings import folder_of
 
 
 def studied(quick: bool) -> Outcome:
@@ -38,6 +39,15 @@ def test_a_missed_claim_ends_with_exit_code_1(tmp_path, capsys):
 
     assert run_experiment("identifiability", poor, ["--out", str(tmp_path)]) == 1
     assert "MISSED two_way_r2 = None (>= 0.95)" in capsys.readouterr().out
+
+
+def test_a_missing_recording_is_one_sentence_and_exit_code_2(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PROCMODEL_DATA", str(tmp_path))
+    assert (
+        run_experiment("surprise", lambda quick: folder_of("tennessee_eastman"), ["--out", str(tmp_path / "out")]) == 2
+    )
+    assert "No folder 'tennessee_eastman' in" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_environment_names_versions_but_no_machine():

@@ -53,3 +53,9 @@ def test_spans_decide_what_is_small() -> None:
 def test_a_cv_that_no_mv_moves_is_right_only_if_none_was_found() -> None:
     assert judge_gains(np.zeros((1, 2)), np.zeros((1, 2)), ONE, ONE[:1]).right.all()
     assert not judge_gains(np.full((1, 2), 0.1), np.zeros((1, 2)), ONE, ONE[:1]).right.any()
+
+
+def test_a_level_that_its_own_loop_keeps_has_no_gain_even_if_rounding_left_one() -> None:
+    judged = judge_gains(np.array([[-0.04, 0.01]]), np.array([[-5e-6, -1e-6]]), ONE, ONE[:1])
+    assert judged.zero.all()
+    assert judged.right.all()

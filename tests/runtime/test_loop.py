@@ -13,11 +13,15 @@ import torch
 from torch import Tensor
 
 from procmodel.advice import Action, Advice, Mode
+from procmodel.advice.instruments import Instruments
 from procmodel.control.plan import GiveUp, Plan, Status
+from procmodel.data.normal import Normal
 from procmodel.data.window import Columns, Scaler, Window
 from procmodel.errors import DatasetError
 from procmodel.plant import Plant
-from procmodel.runtime import Advisor, Tick, proposal_of, run
+from procmodel.plant import Status as TagStatus
+from procmodel.runtime import Advisor, Orders, Tick, proposal_of, run
+from procmodel.world_model.support import Support
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 STEPS = 4
@@ -79,8 +83,10 @@ class ToldPlanner:
         setpoints: Mapping[str, float] | None = None,
         previous: Plan | None = None,
         deadline: float | None = None,
+        **orders: Any,
     ) -> Plan:
-        self.asked.append({"rows": rows_RC, "setpoints": setpoints, "previous": previous, "deadline": deadline})
+        asked = {"rows": rows_RC, "setpoints": setpoints, "previous": previous, "deadline": deadline}
+        self.asked.append({**asked, "orders": orders})
         answer = self.answers[min(len(self.asked), len(self.answers)) - 1]
         if isinstance(answer, Exception):
             raise answer
@@ -140,6 +146,8 @@ def test_without_a_calibrated_limit_surprise_is_only_noted(small_plant: Plant) -
     advice, _ = advise(advisor(small_plant, a_plan(small_plant), surprise_limit=None), history(small_plant))
     assert advice.is_move
     assert "no calibrated surprise limit" in " ".join(advice.notes)
+    assert (advice.requested, advice.mode) == (Mode.ADVISE, Mode.SIMULATE)  # nobody would notice where it is wrong
+    assert "no calibrated surprise limit" in advice.why_mode
 
 
 def test_the_moves_are_judged_from_the_newest_row_or_from_what_is_measured_now(small_plant: Plant) -> None:
@@ -237,3 +245,52 @@ def test_a_plan_in_plain_numbers_keeps_every_name_with_its_column(small_plant: P
     assert proposal.unmoved["TI1.PV"] == [70.0] * 4
     assert proposal.margins == {"foaming": [3.0, 2.0, 1.0, 2.0]}
     assert proposal.usable
+
+
+def test_samples_that_are_not_believed_are_gaps_for_the_planner_and_unknown_to_the_guard(small_plant: Plant) -> None:
+    still = Normal(low=-np.inf, high=np.inf, jump=1.0, still=np.inf)
+    of = advisor(
+        small_plant,
+        a_plan(small_plant),
+        instruments=Instruments(plant=small_plant, normals=dict.fromkeys(small_plant.cvs, still)),
+    )
+    rows_RC = history(small_plant)
+    rows_RC[-1, 2] = 75.0
+    advice, _ = advise(of, rows_RC)
+    assert advice.is_move
+    assert np.isnan(of.planner.asked[0]["rows"][-1, 2])  # type: ignore[attr-defined]
+    assert np.isnan(advice.outlooks[0].measured)
+    assert any("LI1.PV is not believed now: it jumped from 55 to 75 cm" in note for note in advice.notes)
+    rows_RC[-6:, 2] = 75.0
+    held, _ = advise(of, np.vstack([history(small_plant), rows_RC]))
+    assert "LI1.PV is not to be believed for 6 rows" in held.reason
+
+
+def test_a_plan_that_leaves_what_the_record_showed_is_a_hold(small_plant: Plant) -> None:
+    support = Support(centre_D=np.zeros(2), whiten_KD=np.eye(2), limit=3.0)
+    near, far = (a_plan(small_plant, latents=np.full((STEPS, 2), size)) for size in (2.9, 3.1))
+    assert advise(advisor(small_plant, near, support=support), history(small_plant))[0].is_move
+    held, _ = advise(advisor(small_plant, far, support=support), history(small_plant))
+    assert "leaves what the plant has shown: 3.1, limit 3" in held.reason
+    assert (held.support, held.support_limit) == (pytest.approx(3.1), 3.0)
+
+
+def test_orders_reach_the_planner_and_the_guard_alike(small_plant: Plant) -> None:
+    of = advisor(small_plant, a_plan(small_plant))
+    narrowed = Orders(limits={"FC1.SP": {"high": 41.0}})
+    held, _ = advise(of, history(small_plant), orders=narrowed)
+    assert "sets FC1.SP to 42 kg/h, above its high limit 41" in held.reason
+    assert of.planner.asked[0]["orders"] == {"limits": {"FC1.SP": {"high": 41.0}}}  # type: ignore[attr-defined]
+    held, _ = advise(of, history(small_plant), orders=Orders(out_of_service=("FC1.SP",)))
+    assert "sets FC1.SP from 40 to 42 kg/h, but it is not to be moved" in held.reason
+    refused, plan = advise(of, history(small_plant), orders=Orders(limits={"FC1.SP": {"high": 400.0}}))
+    assert plan is None
+    assert "narrowed for a tick, not widened" in refused.reason
+
+
+def test_a_dropped_valve_need_not_be_seen(small_plant: Plant) -> None:
+    rows_RC = history(small_plant)
+    rows_RC[-1, 0] = np.nan
+    of = advisor(small_plant, a_plan(small_plant, valve=40.0))
+    assert "present value of FC1.SP is not known" in advise(of, rows_RC)[0].reason
+    assert advise(of, rows_RC, orders=Orders(statuses={"FC1.SP": TagStatus.DROP}))[0].is_move

@@ -80,7 +80,7 @@ def test_floats_arrays_and_tensors_give_the_same(reference):
     for function in (reference.equations, reference.outputs, *reference.margins.values()):
         one_by_one = np.array([function(*(part.tolist() for part in row)) for row in zip(x, u, d, w, strict=True)]).T
         arrays = function(x.T, u.T, d.T, w.T, sqrt=np.sqrt)
-        tensors = function(*(torch.as_tensor(part).T for part in (x, u, d, w)), sqrt=torch.sqrt)
+        tensors = function(*(torch.tensor(part).T for part in (x, u, d, w)), sqrt=torch.sqrt)
         assert np.array(arrays) == pytest.approx(one_by_one, rel=1e-12, abs=1e-15)
         stacked = torch.stack(tensors) if isinstance(tensors, list) else tensors
         assert stacked.numpy() == pytest.approx(one_by_one, rel=1e-12, abs=1e-15)

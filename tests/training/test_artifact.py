@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -55,7 +56,12 @@ def artifact() -> Artifact:
         fingerprint=plant.fingerprint,
         members=(member(0), member(1)),
         scaler=Scaler(centre=rng.normal(size=5), spread=rng.uniform(0.1, 9, size=5)),
-        calibration=Calibration(backoff_HY=rng.uniform(size=(10, 2)), surprise_limit=0.1 + 0.2, confidence=0.9),
+        calibration=Calibration(
+            backoff_HY=rng.uniform(size=(10, 2)),
+            surprise_limit=0.1 + 0.2,
+            confidence=0.9,
+            error_covariance_YY=rng.uniform(size=(2, 2)),
+        ),
         heads=(head(),),
         notes={"curves": [1.5, 2.5], "origin": "ä"},
     )
@@ -79,6 +85,7 @@ def test_a_round_trip_changes_no_bit(artifact: Artifact, tmp_path: Path) -> None
     np.testing.assert_array_equal(again.scaler.spread, artifact.scaler.spread)
     np.testing.assert_array_equal(again.calibration.backoff_HY, artifact.calibration.backoff_HY)
     assert again.calibration.surprise_limit == 0.1 + 0.2
+    np.testing.assert_array_equal(again.calibration.error_covariance_YY, artifact.calibration.error_covariance_YY)
     assert again.heads[0].to_dict() == artifact.heads[0].to_dict()
     assert (again.plant, again.fingerprint, again.notes) == (artifact.plant, artifact.fingerprint, artifact.notes)
     assert again.model is again.members[0]
@@ -248,3 +255,9 @@ def test_the_machine_of_a_control_room_loads_it_without_lightning(artifact: Arti
         check=False,
     )
     assert done.stdout.strip() == "2", done.stderr
+
+
+def test_an_artifact_of_0_1_weighs_each_cv_by_its_own_spread(artifact: Artifact, tmp_path: Path) -> None:
+    plain = dataclasses.replace(artifact.calibration, error_covariance_YY=None)
+    save_artifact(dataclasses.replace(artifact, calibration=plain), tmp_path / "model")
+    assert load_artifact(tmp_path / "model", tiny_plant()).calibration.error_covariance_YY is None

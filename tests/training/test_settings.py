@@ -59,7 +59,24 @@ def test_the_plants_weight_of_sigreg_is_scaled_and_zero_stays_zero() -> None:
     assert settings(tiny_plant(sigreg=0), FREE).weights.sigreg == 0
 
 
+@pytest.mark.parametrize("audit", [FREE, ONE_ANSWERS])
+def test_a_stated_shrink_wins_over_what_the_audit_says(audit: list[Audited]) -> None:
+    assert settings(tiny_plant(shrink=0.3), audit).weights.shrink == 0.3
+    assert settings(tiny_plant(shrink=0), audit).weights.shrink == 0
+
+
 def test_settings_are_plain_json() -> None:
     found = settings(tiny_plant(), FREE).to_dict()
     assert json.loads(json.dumps(found)) == found
     assert found["weights"]["read_out"] == 10.0
+
+
+def test_declared_signs_are_trained_in_and_nothing_is_where_none_is_declared() -> None:
+    plant = tiny_plant()
+    found = settings(plant, FREE)
+    for (mv, cv), gain in plant.gains.items():
+        assert found.signs[plant.mvs.index(mv)][plant.cvs.index(cv)] == {"+": 1.0, "-": -1.0, None: 0.0}[gain.sign]
+    assert (found.weights.signs > 0) == any(gain.sign for gain in plant.gains.values())
+    bare = settings(plant.model_copy(update={"gains": {}}), FREE)
+    assert bare.weights.signs == 0
+    assert not any(any(row) for row in bare.signs)

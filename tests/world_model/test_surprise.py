@@ -12,7 +12,7 @@ from torch import Tensor
 
 import procmodel.world_model.surprise as surprise_module
 from procmodel.data.window import Columns, Scaler, Window
-from procmodel.world_model.surprise import MEMORY, surprise, surprises
+from procmodel.world_model.surprise import MEMORY, error_covariance, surprise, surprises
 
 TAGS = Columns(mv=(0,), cv=(1, 2), dv=(3,), count=4)
 SCALER = Scaler(centre=np.array([40.0, 300.0, 5.0, -7.0]), spread=np.array([4.0, 20.0, 0.5, 3.0]))
@@ -114,3 +114,39 @@ def test_where_nothing_can_be_judged_there_is_no_surprise() -> None:
     rows = np.full((ROWS + 2, COLUMNS.count), np.nan)
     rows[:ROWS] = 0.0
     assert surprise(trained(), Scaler(centre=np.zeros(6), spread=np.ones(6)), COLUMNS, rows) is None
+
+
+def test_errors_that_break_the_pattern_surprise_more_than_those_that_keep_it() -> None:
+    rng = np.random.default_rng(2)
+    together = rng.normal(size=(5000, 1)) + 0.1 * rng.normal(size=(5000, 2))  # two CVs that always miss together
+    covariance = error_covariance(together)
+    rows = record()
+    along, against = rows.copy(), rows.copy()
+    along[30, [1, 2]] += SCALER.spread[[1, 2]]
+    against[30, [1, 2]] += SCALER.spread[[1, 2]] * np.array([1.0, -1.0])
+    plain = [surprises(Knows(), SCALER, TAGS, some)[28] for some in (along, against)]
+    weighed = [surprises(Knows(), SCALER, TAGS, some, covariance)[28] for some in (along, against)]
+    assert plain == pytest.approx([1.0, 1.0])
+    assert weighed[0] < 1.0
+    assert weighed[1] > 5.0
+
+
+def test_weighed_by_their_own_covariance_normal_errors_are_about_one_and_a_gap_changes_nothing() -> None:
+    errors = np.random.default_rng(3).normal(size=(4000, 2)) @ np.array([[2.0, 0.1], [0.0, 0.3]])
+    covariance = error_covariance(errors)
+    solved = np.linalg.solve(covariance, errors.T).T
+    assert (errors * solved).mean() == pytest.approx(1.0, rel=0.05)
+    rows = record(31)
+    rows[30] += 3 * SCALER.spread
+    rows[30, 2] = np.nan  # what is left is judged by its own variance
+    off = 3 - 3 * 0.5 - 3 * 0.1
+    assert surprises(Knows(), SCALER, TAGS, rows, covariance)[-1] == pytest.approx(off**2 / covariance[0, 0])
+
+
+def test_a_covariance_of_errors_with_gaps_can_be_solved_with() -> None:
+    errors = np.random.default_rng(4).normal(size=(30, 3))
+    errors[:20, 0], errors[10:, 1], errors[:, 2] = np.nan, np.nan, np.nan
+    covariance = error_covariance(errors)
+    assert np.linalg.eigvalsh(covariance).min() > 0
+    assert covariance[2, 2] == pytest.approx(1.0, rel=1e-4)
+    assert np.linalg.eigvalsh(error_covariance(np.zeros((5, 2)))).min() > 0

@@ -1,0 +1,265 @@
+"""OPC UA as it happens: a subscription whose every interruption is bridged from the server's history.
+
+Nothing is lost: after each connection, and wherever the server says that its queue ran over or a message is missing,
+what came after the newest sample of each tag is read from the history, while what happens meanwhile waits. Nothing is
+doubled: of each tag only what is newer than its newest sample is handed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+from asyncua import ua
+
+from connectors.driver import TransientError
+from connectors.live_columns import Columns
+from connectors.live_samples import Sample, microseconds, moment
+from connectors.opcua_history import LAST, first_values
+from connectors.opcua_nodes import Node, described, resolved
+from connectors.opcua_options import OpcUaOptions, address_of
+from connectors.opcua_session import Session, open_session, server_errors
+from connectors.opcua_values import overflowed, sample_of
+from connectors.retry import Patience
+from procmodel.data.samples import ReadReport
+from procmodel.errors import HistorianError
+from procmodel.plant import History, Tag
+from procmodel.plant.checks import checked_options
+from procmodel.plant.tag import nearest
+
+_ITEMS_AT_ONCE = 500
+_READS_AT_ONCE = 8
+_HISTORY_ROWS = 10_000
+_MOST_WAITING = 1_000_000
+"""Values that may wait to be taken; beyond, they are given up and read from the history again."""
+
+Waiting = deque[tuple[int, ua.DataValue]]
+
+
+class OpcUaLive:
+    """New samples of a server's tags, for as long as they are asked for.
+
+    Args:
+        history: As for `connectors.opcua.OpcUaHistorian`; `options.live` says how often.
+        tags: The plant's tags; all of them are read.
+        since: Begin with what the history holds from this moment on; absent: with what happens from now on.
+        patience: Waits between attempts to connect.
+
+    Attributes:
+        report: What was met so far; `retries` counts connections after the first.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        tags: Mapping[str, Tag],
+        *,
+        since: datetime | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self.report = ReadReport()
+        self._address, self._options = address_of(history), checked_options(OpcUaOptions, history.options)
+        self._patience = patience or Patience()
+        self._tags = tuple(tags)
+        self._columns = Columns(tags)
+        self._newest: list[int | None] = [None if since is None else microseconds(since) - 1] * len(self._tags)
+        self._states: list[Mapping[int, str]] = [{}] * len(self._tags)
+        self._waiting: Waiting = deque()
+        self._broken = threading.Event()
+        self._wake = threading.Event()
+        self._ended = threading.Event()
+        self._sequence: int | None = None
+
+    def samples(self) -> Generator[pa.RecordBatch]:
+        """Batches of samples in `SCHEMA`, each tag's in rising time order; ends after `close`.
+
+        Raises:
+            HistorianError: the server refuses for good, or a tag is not there.
+        """
+        session: Session | None = None
+        connections = 0
+        try:
+            while not self._ended.is_set():
+                if session is None or self._broken.is_set():
+                    if session is not None:
+                        session.close()
+                    session = self._connected()
+                    if session is None:
+                        return
+                    self.report.retries += connections > 0
+                    connections += 1
+                    found = self._bridged(session)
+                    if found is None:
+                        continue
+                    yield from self._batches(found)
+                if not self._waiting:
+                    self._wake.wait(self._options.live.every)
+                    self._wake.clear()
+                yield from self._batches([self._waiting.popleft() for _ in range(len(self._waiting))])
+        finally:
+            if session is not None:
+                session.close()
+
+    def close(self) -> None:
+        """Ends `samples`; may be called from another thread."""
+        self._ended.set()
+        self._wake.set()
+
+    def _connected(self) -> Session | None:
+        """A session with everything subscribed; None where it was ended meanwhile."""
+        attempt = 0
+        while not self._ended.is_set():
+            self._broken.clear()
+            self._waiting.clear()
+            self._sequence = None
+            session = None
+            try:
+                session = open_session(self._address, self._options)
+                with server_errors(self._address):
+                    session.run(self._subscribe(session))
+                return session
+            except TransientError as error:
+                if session is not None:
+                    session.close()
+                self.report.notes.append(str(error)) if attempt == 0 else None
+                self._ended.wait(self._patience.wait(attempt))
+                attempt += 1
+            except BaseException:
+                if session is not None:
+                    session.close()
+                raise
+        return None
+
+    async def _subscribe(self, session: Session) -> None:
+        services, live = session.services, self._options.live
+        nodes = await resolved(services, self._tags, self._options)
+        missing = [tag for tag in self._tags if tag not in nodes]
+        if missing:
+            raise HistorianError(
+                f"Tag {missing[0]!r} is not on {self._address}; {nearest(missing[0], nodes)} Correct the tag's name in "
+                "the plant file, or set history.options.nodes."
+            )
+        self._ids = [nodes[tag].id for tag in self._tags]
+        infos = await described(services, [Node(name=tag, id=nodes[tag].id, historized=True) for tag in self._tags])
+        self._states = [info.states for info in infos]
+        session.client.connection_lost_callback = self._lost
+        asked = ua.CreateSubscriptionParameters(
+            RequestedPublishingInterval=live.every * 1000,
+            RequestedLifetimeCount=10_000,
+            RequestedMaxKeepAliveCount=10,
+            PublishingEnabled=True,
+        )
+        subscription = await services.create_subscription(asked, self._published)
+        # A value that comes again with a new stamp is a sample too.
+        changes = ua.DataChangeFilter(Trigger=ua.DataChangeTrigger.StatusValueTimestamp)
+        for start in range(0, len(self._ids), _ITEMS_AT_ONCE):
+            items = [
+                ua.MonitoredItemCreateRequest(
+                    ItemToMonitor=ua.ReadValueId(NodeId=node, AttributeId=ua.AttributeIds.Value),
+                    MonitoringMode=ua.MonitoringMode.Reporting,
+                    RequestedParameters=ua.MonitoringParameters(
+                        ClientHandle=index,
+                        SamplingInterval=0.0,
+                        QueueSize=live.queue,
+                        DiscardOldest=True,
+                        Filter=changes,
+                    ),
+                )
+                for index, node in list(enumerate(self._ids))[start : start + _ITEMS_AT_ONCE]
+            ]
+            made = await services.create_monitored_items(
+                ua.CreateMonitoredItemsParameters(
+                    SubscriptionId=subscription.SubscriptionId,
+                    TimestampsToReturn=ua.TimestampsToReturn.Both,
+                    ItemsToCreate=items,
+                )
+            )
+            for each in made:
+                each.StatusCode.check()
+
+    async def _lost(self, _: Exception) -> None:
+        self._broken.set()
+        self._wake.set()
+
+    async def _published(self, result: ua.PublishResult) -> None:
+        """Takes a message of the subscription over, in the thread of the connection."""
+        message = result.NotificationMessage
+        if message.NotificationData:
+            number = int(message.SequenceNumber)
+            # After 2**32 - 1 comes 1 (Part 4, 7.25).
+            if self._sequence is not None and number not in (self._sequence + 1, 1):
+                self._broken.set()
+            self._sequence = number
+        for notice in message.NotificationData or ():
+            if isinstance(notice, ua.DataChangeNotification):
+                values = [(item.ClientHandle, item.Value) for item in notice.MonitoredItems]
+                if self._ran_over(values) or len(self._waiting) > _MOST_WAITING:
+                    self._broken.set()
+                    self._waiting.clear()
+                else:
+                    self._waiting.extend(values)
+            elif isinstance(notice, ua.StatusChangeNotification):
+                self._broken.set()
+        self._wake.set()
+
+    def _ran_over(self, values: Sequence[tuple[int, ua.DataValue]]) -> bool:
+        """Whether the server may have thrown values away: it says so, or it does not and a queue came full."""
+        if any(overflowed(int(value.StatusCode.value)) for _, value in values if value.StatusCode is not None):
+            return True
+        most = self._options.live.queue
+        return len(values) >= most and max(Counter(index for index, _ in values).values()) >= most
+
+    def _bridged(self, session: Session) -> list[tuple[int, ua.DataValue]] | None:
+        """What the history holds after each tag's newest sample; None where the connection was lost again."""
+        after = [(index, newest) for index, newest in enumerate(self._newest) if newest is not None]
+        if not after:
+            return []
+        try:
+            with server_errors(self._address):
+                return session.run(self._missed(session.services, after))
+        except TransientError:
+            self._broken.set()
+            return None
+
+    async def _missed(self, services: Any, after: Sequence[tuple[int, int]]) -> list[tuple[int, ua.DataValue]]:
+        # What happens now is told by the subscription, and what happened before is in the history by then.
+        await asyncio.sleep(self._options.live.history_lag)
+        gate = asyncio.Semaphore(_READS_AT_ONCE)
+
+        async def one(index: int, newest: int) -> list[tuple[int, ua.DataValue]]:
+            found: list[tuple[int, ua.DataValue]] = []
+            start, more = moment(newest + 1), True
+            async with gate:
+                while more:
+                    place = f"{self._address}, tag {self._tags[index]!r}"
+                    values, more = await first_values(
+                        services.history_read, self._ids[index], start, LAST, _HISTORY_ROWS, place=place
+                    )
+                    found += [(index, value) for value in values]
+                    stamps = [sample.time for value in values if (sample := sample_of(value)) is not None]
+                    if not stamps:
+                        break
+                    start = moment(max(stamps)) + timedelta(microseconds=1)
+            return found
+
+        return [each for part in await asyncio.gather(*(one(*pair) for pair in after)) for each in part]
+
+    def _batches(self, values: Iterable[tuple[int, ua.DataValue]]) -> Generator[pa.RecordBatch]:
+        fresh: list[tuple[int, Sample]] = []
+        for index, value in values:
+            sample = sample_of(value, self._states[index])
+            newest = self._newest[index]
+            if sample is None:
+                continue
+            if newest is not None and sample.time <= newest:
+                self.report.duplicates += 1
+                continue
+            self._newest[index] = sample.time
+            fresh.append((index, sample))
+        if fresh:
+            yield self._columns.batch(fresh, self.report)

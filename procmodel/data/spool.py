@@ -1,0 +1,87 @@
+"""Rows of the grid that are full but not yet settled, on disk: memory then follows neither samples nor rows."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from procmodel.data.kernels import GOOD, Grid, compiled, fill
+from procmodel.data.rules import NO_BOUND
+
+_WINDOW = 16 << 20  # bytes of rows kept in memory before those that are full are put away
+
+
+class Spool:
+    """A file of strips, each some rows of all tags.
+
+    Args:
+        folder: Where the file lies; it has no name and is gone with this object.
+        columns, aged: Tags, and those of them whose age is told.
+    """
+
+    def __init__(self, folder: Path, columns: int, aged: int) -> None:
+        self._columns, self._aged = columns, aged
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
+        self._strips: list[tuple[int, int, int]] = []  # first row, rows, place in the file
+        self.window = max(64, _WINDOW // (24 * columns + 4 * aged))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._strips)
+
+    def put(self, grid: Grid, rows: int) -> None:
+        """The first rows of a grid."""
+        self._strips.append((grid.row0, rows, self._file.tell()))
+        for part in grid[:4]:
+            self._file.write(np.ascontiguousarray(part[:rows]).tobytes() if part.shape[1] else b"")
+
+    def get(self, i: int, step: int) -> Grid:
+        """Strip i as a grid of its own."""
+        row0, rows, place = self._strips[i]
+        self._file.seek(place)
+
+        def part(columns: int, dtype: type[np.generic]) -> np.ndarray:
+            read = np.frombuffer(self._file.read(rows * columns * np.dtype(dtype).itemsize), dtype=dtype)
+            return read.reshape(rows, columns).copy()
+
+        return Grid(
+            held_TC=part(self._columns, np.float64),
+            area_TC=part(self._columns, np.float64),
+            good_TC=part(self._columns, np.int64),
+            age_TA=part(self._aged, np.float32),
+            lo=row0 * step,
+            hi=(row0 + rows) * step,
+            step=step,
+            row0=row0,
+        )
+
+
+@compiled
+def hold_until(rules_C: np.ndarray, tags_C: np.ndarray, until: int, grid: Grid) -> None:
+    """Fill what holds without bound up to a row's border; its next sample fills the rest."""
+    for c in range(tags_C.shape[0]):
+        rule, tag = rules_C[c], tags_C[c]
+        if tag.now == GOOD and rule.holds and rule.max_gap == NO_BOUND and tag.time < until:
+            value = tag.rate if rule.gain > 0.0 else tag.value
+            if not np.isnan(value):
+                fill(rule, c, tag.time, value, until, value, grid)
+
+
+def full_before(rules_C: np.ndarray, tags_C: np.ndarray, watermark: int, step: int) -> int:
+    """The first row that a sample at `watermark` or later can still change, but for what is postponed."""
+    since_C = tags_C["time"]
+    open_C = (tags_C["now"] == GOOD) & (watermark - since_C <= rules_C["max_gap"])
+    open_C &= ~(rules_C["holds"] & (rules_C["max_gap"] == NO_BOUND))
+    first = min(watermark, int(since_C[open_C].min())) if open_C.any() else watermark
+    return first // step

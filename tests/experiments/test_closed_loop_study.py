@@ -1,0 +1,44 @@
+"""What the study of closed loops says of figures that are given to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from experiments import closed_loop
+from procmodel.simulation import REFERENCE_PLANTS
+
+
+def trial(seed: int, **cost: float) -> dict[str, Any]:
+    def of(value: float) -> dict[str, Any]:
+        return {
+            "cost": value,
+            "violation": {"1": {"share": value / 100}},
+            "holds": 1,
+            "hold_reasons": {"stale": 1},
+            "decisions": 10,
+            "solve_seconds": {"p50": 0.02},
+            "travel_percent_per_row": {"A": 1.0, "B": 2.0},
+        }
+
+    return {"seed": seed, "rows": 30, **{who.replace("_", "-"): of(value) for who, value in cost.items()}}
+
+
+def test_claims_are_of_the_worst_plant_and_of_both_linear_controllers() -> None:
+    good = [trial(s, advice=2.1, lmpc_n4sid=3.0, dmc=4.0, oracle=2.0) for s in (1, 2)]
+    bad = [trial(s, advice=3.0, lmpc_n4sid=2.5, dmc=4.0, oracle=2.0) for s in (1, 2)]
+    found = closed_loop.outcome({"one": good, "two": bad}, [1, 2])
+    assert found.values["worst_cost_over_oracle"] == pytest.approx(1.5)
+    assert found.values["beats_linear_mpc_share"] == 0.5
+    assert found.values["hold_share"] == pytest.approx(0.1)
+    assert found.values["worst_rank_1_above_oracle"] == pytest.approx(0.01)
+    figures = found.results["plants"]["one"]["advice"]
+    assert figures["cost_over"]["oracle"]["ratio"] == pytest.approx(1.05)
+    assert figures["hold_reasons"] == {"stale": 2}
+    assert len(found.lines) == 2 * 5
+
+
+def test_every_reference_plant_is_tried() -> None:
+    assert set(closed_loop.DECISIONS) == set(REFERENCE_PLANTS)
+    assert len(closed_loop.SEEDS) == len(set(closed_loop.SEEDS)) >= 50
