@@ -1,9 +1,9 @@
 """Many problems at once on two cores: problems per second at batch 1, 64 and 1,024, and a year of one-minute ticks.
 
-The small size of `latency_sizes.py` (16,704 parameters, 10 rows ahead). A batch is of unrelated problems: histories from
-all over a record, no previous plan. The year is a backtest over a stretch of consecutive ticks, each plan starting from
-the one before, taken 525,600 ticks long by its rate. Rates are by the clock; the year is also given by the CPU seconds
-that the workers took, over two cores, which says what a machine without other work would need.
+The small size of `latency_sizes.py` (16,704 parameters, 10 rows ahead). A batch is of unrelated problems: histories
+from all over a record, no previous plan. The year is a backtest over a stretch of consecutive ticks, each plan starting
+from the one before, taken 525,600 ticks long by its rate. Rates are by the clock; the year is also given by the CPU
+seconds that the workers took, over two cores, which says what a machine without other work would need.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def study(quick: bool) -> Outcome:
     rates = ", ".join(f"{size}: {rate:.0f}/s" for size, rate in results["problems_per_s"].items())
     lines = [
         f"problems at batch {rates} on {CORES} cores",
-        f"a year of minutes: {year:.0f} s of CPU over {CORES} cores, {results['year_seconds_by_the_clock']:.0f} s by the "
-        f"clock of this machine ({count} ticks measured)",
+        f"a year of minutes: {year:.0f} s of CPU over {CORES} cores, "
+        f"{results['year_seconds_by_the_clock']:.0f} s by this clock ({count} ticks measured)",
     ]
     return Outcome(values={"year_of_minutes_seconds": year}, results=results, seeds=(0, 3), lines=lines)
 
