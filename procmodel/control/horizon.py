@@ -168,8 +168,9 @@ class Horizon:
         level_U = bounds.start_U
         changes = []
         for block, end in enumerate(self.ends):
-            wanted_U = np.clip(moves_NU[end - 1], bounds.low_NU[end - 1], bounds.high_NU[end - 1])
-            change_U = np.clip(wanted_U - level_U, bounds.down_MU[block], bounds.up_MU[block])
+            # `np.clip` without its overhead, which is most of what this takes.
+            wanted_U = np.minimum(np.maximum(moves_NU[end - 1], bounds.low_NU[end - 1]), bounds.high_NU[end - 1])
+            change_U = np.minimum(np.maximum(wanted_U - level_U, bounds.down_MU[block]), bounds.up_MU[block])
             changes.append(change_U)
             level_U = level_U + change_U
         return np.array(changes)

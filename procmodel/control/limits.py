@@ -192,9 +192,9 @@ class SoftLimits:
 
     def give_ups(self, forecast: Forecast) -> tuple[GiveUp, ...]:
         """Limits that the (only) plan of a forecast exceeds, rank 1 first; the distance for doubt does not count."""
-        given = []
+        given, excess_NR = [], self.excess(forecast)[0]
         for r, limit in enumerate(self.limits):
-            excess_N = self.excess(forecast)[0, :, r] - limit.backoff_N / limit.scale
+            excess_N = excess_NR[:, r] - limit.backoff_N / limit.scale
             if (worst := float(excess_N.max())) > TOLERANCE:
                 amount = worst * limit.scale
                 given.append(GiveUp(tag=limit.tag, side=limit.side, limit=limit.at, amount=amount, rank=limit.rank))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from procmodel.control.objective import StageCost
 from procmodel.control.orders import TickOrders, orders_of
 from procmodel.control.past import PastForecasts
 from procmodel.control.plan import Plan, Status
+from procmodel.control.prepared import Prepared, expected_now
 from procmodel.control.problem import Problem, Trial
 from procmodel.control.qp import QuadraticSolver
 from procmodel.control.report import Reporter
@@ -107,6 +109,7 @@ class Optimizer:
         limits: LimitChanges | None = None,
         statuses: Mapping[str, TagStatus] | None = None,
         deadline: float | None = None,
+        prepared: Prepared | None = None,
     ) -> Plan:
         """What to do from here.
 
@@ -119,6 +122,7 @@ class Optimizer:
             limits: By tag and side, in place of the plant file's; a CV's are followed at its `ramp` from `previous`.
             statuses: By tag, in place of the plant file's.
             deadline: Time from now in which to end; none is started that would probably end later [s].
+            prepared: Derivatives that `prepare` took between the ticks; left aside where they fit another problem.
 
         Raises:
             PlantFileError: a name in `setpoints` or `out_of_service` is unknown.
@@ -143,7 +147,7 @@ class Optimizer:
             why = "every MV is out of service"
             return self._report.hold(why, watch, start_U=start_U, problem=problem, unmoved=unmoved)
         start = shifted if shifted and shifted.score.beats(kept.score) else kept
-        outcome = minimise(problem, start, self._solver, watch)
+        outcome = minimise(problem, start, self._solver, watch, prepared.fitting(problem) if prepared else None)
         if outcome.iterations == 0:
             return self._without_program(problem, outcome, unmoved, shifted, watch)
         return self._report.plan(
@@ -156,6 +160,31 @@ class Optimizer:
             sensitivity=outcome.sensitivity,
             iterations=outcome.iterations,
         )
+
+    def prepare(
+        self,
+        rows_RC: np.ndarray,
+        previous: Plan,
+        *,
+        setpoints: Mapping[str, float] | None = None,
+        future_dv_HV: np.ndarray | None = None,
+        out_of_service: Collection[str] = (),
+    ) -> Prepared | None:
+        """Derivatives for the next advice, taken now: where the plan just made is expected to have led by then.
+
+        Between two ticks there is time for what takes longest; the next `plan` then only reacts to what was measured.
+        Its answer is as good: each of its programs has the true excess and the true gradient, whatever the
+        derivatives. Arguments as handed to the `plan` that gave `previous`; None where there is nothing to prepare.
+        """
+        if not self._usable(previous) or not self.forecaster.is_by_hand:
+            return None
+        problem = self.problem(rows_RC, setpoints=setpoints, future_dv_HV=future_dv_HV, out_of_service=out_of_service)
+        expected = problem.forecaster.forecast(problem.now, previous.moves[None])
+        ahead = expected_now(problem.now, expected, self.horizon.interval)
+        later = replace(problem, now=ahead, bounds=replace(problem.bounds, start_U=ahead.start_U))
+        changes_MU = later.as_changes(self.horizon.shifted(previous.moves))
+        trial = later.evaluate(changes_MU[None])
+        return Prepared.of(later, trial) if trial.forecast.finite_K[0] else None
 
     def problem(
         self,

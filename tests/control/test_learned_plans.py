@@ -54,3 +54,31 @@ def test_the_plan_costs_what_general_solvers_plans_cost(name: str, asked: str) -
         assert problem.evaluate(answer.changes_MU[None]).score.merit == pytest.approx(answer.merit, rel=1e-3)
     best = min(answer.merit for answer in answers)
     assert ours <= best + 1e-3 * abs(best)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_plan_from_prepared_derivatives_is_as_good(name: str) -> None:
+    plant = make_plant(ONE_RANK, horizon="100 s", blocks=5)
+    model = MODELS[name](plant)
+    optimizer = Optimizer(plant=plant, model=model, scaler=unit_scaler(plant))
+    before = HISTORY[:-1]
+    previous = optimizer.plan(before)
+    prepared = optimizer.prepare(before, previous)
+    assert prepared is not None
+    after = HISTORY.copy()
+    after[-1, :2] = previous.moves[0]
+    whole = optimizer.plan(after, previous=previous)
+    reaction = optimizer.plan(after, previous=previous, prepared=prepared)
+    assert whole.status is reaction.status is Status.CONVERGED
+    assert reaction.cost == pytest.approx(whole.cost, rel=1e-3)
+    # Other limits than the derivatives were taken for: they are left aside.
+    other = optimizer.plan(after, previous=previous, prepared=prepared, out_of_service=["Level"])
+    assert other.cost == pytest.approx(optimizer.plan(after, previous=previous, out_of_service=["Level"]).cost)
+
+
+def test_a_hold_prepares_nothing() -> None:
+    plant = make_plant(ONE_RANK, horizon="100 s", blocks=5)
+    optimizer = Optimizer(plant=plant, model=latent_model(plant), scaler=unit_scaler(plant))
+    held = optimizer.plan(HISTORY, deadline=0.0)
+    assert held.status is Status.HOLD
+    assert optimizer.prepare(HISTORY, held) is None

@@ -1,0 +1,56 @@
+"""Many problems at once: the answers of one at a time."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+from control_fakes import COLUMN, latent_model, make_plant, unit_scaler
+
+from procmodel.control.fleet import Fleet, Request
+from procmodel.control.optimizer import Optimizer
+from procmodel.errors import PlantFileError
+
+PLANT = make_plant(COLUMN, horizon="60 s", blocks=4)
+MAKE = partial(Optimizer, plant=PLANT, model=latent_model(PLANT), scaler=unit_scaler(PLANT))
+RECORD = np.random.default_rng(1).normal(size=(60, 6)) * 0.3
+
+
+def requests() -> list[Request]:
+    return [
+        Request(
+            rows_RC=RECORD[at : at + 18],
+            setpoints={"Purity": 0.02 * at},
+            out_of_service=("Steam",) if at % 3 == 0 else (),
+        )
+        for at in range(9)
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_plans_of_many_are_those_of_one_at_a_time(workers: int) -> None:
+    with Fleet(MAKE, workers=workers) as fleet:
+        found = fleet.plan(requests())
+        tested = fleet.backtest(RECORD, range(20, 32), setpoints={"Purity": 0.3})
+    for request, plan in zip(requests(), found, strict=True):
+        alone = MAKE().plan(request.rows_RC, setpoints=request.setpoints, out_of_service=request.out_of_service)
+        np.testing.assert_allclose(plan.moves, alone.moves, atol=1e-9)
+        assert plan.status is alone.status
+    for first in range(20, 32, 12 // workers):
+        optimizer, previous = MAKE(), None
+        for tick in range(first, first + 12 // workers):
+            rows_RC = RECORD[max(0, tick + 1 - optimizer.rows_wanted) : tick + 1]
+            previous = optimizer.plan(rows_RC, setpoints={"Purity": 0.3}, previous=previous)
+            np.testing.assert_allclose(tested[tick - 20].moves, previous.moves, atol=1e-9)
+
+
+def test_nothing_asked_is_nothing_planned() -> None:
+    with Fleet(MAKE, workers=1) as fleet:
+        assert fleet.plan([]) == []
+        assert fleet.backtest(RECORD, []) == []
+
+
+def test_a_wrong_request_is_told_as_by_the_optimizer() -> None:
+    with Fleet(MAKE, workers=1) as fleet, pytest.raises(PlantFileError, match="unknown CV"):
+        fleet.plan([Request(rows_RC=RECORD[:20], setpoints={"Nothing": 1.0})])
