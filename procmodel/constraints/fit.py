@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from procmodel.constraints.calibration import allowances, folds, require_labels
-from procmodel.constraints.classes import Labelled, classify, judge_classes
+from procmodel.constraints.classes import Flat, Labelled, classify, judge_classes
 from procmodel.constraints.features import Features, candidates
 from procmodel.constraints.head import ConstraintHead
 from procmodel.constraints.ridge import Ridge, fit_ridge
@@ -81,7 +81,8 @@ def fit_head(name: str, constraint: Constraint, samples: HeadSamples) -> Constra
     block_N = np.arange(count) if samples.block_N is None else samples.block_N
     families = list(candidates(samples.background_MD, samples.guides_MG))
     if constraint.kind == "regression":
-        features, flat = _choose(families, samples.encoded_ND, samples.margins_N, block_N)
+        features, ridge = _choose(families, samples.encoded_ND, samples.margins_N, block_N)
+        flat = Flat(weights_F=ridge.weights_F, offset=ridge.offset)
         excess_NH = left_out_excess(families, samples, block_N)
         error, spread = _judge(name, excess_NH[:, 0], samples.margins_N)
         skill = 1 - (error / spread) ** 2

@@ -39,12 +39,14 @@ class Economic:
 
     Attributes:
         size: Typical size [currency/h].
+        expression: The CasADi function itself, for programs of their own.
     """
 
     def __init__(self, expression: Any, y: Any, u: Any, d: Any, at: tuple[np.ndarray, ...], spread: np.ndarray) -> None:
         s = ca.vertcat(y, u)
         hessian, gradient = ca.hessian(expression, s)
-        self._cost = ca.Function("cost", [y, u, d], [expression])
+        self.expression = ca.Function("cost", [y, u, d], [expression])
+        self._cost = self.expression
         self._model = ca.Function("model", [y, u, d], [ca.densify(gradient), ca.densify(ca.vec(hessian))])
         self._mapped: dict[tuple[str, int], Any] = {}
         self.size = self._typical_size(expression, ca.vertcat(y, u, d), np.concatenate(at), spread)

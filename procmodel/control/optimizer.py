@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -97,6 +98,7 @@ class Optimizer:
         out_of_service: Collection[str] = (),
         limits: LimitChanges | None = None,
         statuses: Mapping[str, TagStatus] | None = None,
+        rest: Mapping[str, float] | None = None,
         deadline: float | None = None,
     ) -> Plan:
         """What to do from here.
@@ -109,6 +111,7 @@ class Optimizer:
             out_of_service: MVs that stay at their measured value, and CVs that are neither steered nor limited.
             limits: By tag and side, in place of the plant file's; a CV's are followed at its `ramp` from `previous`.
             statuses: By tag, in place of the plant file's.
+            rest: Ideal resting values by MV, in place of the plant file's; those of a target layer.
             deadline: Time from now in which to end; none is started that would probably end later [s].
 
         Raises:
@@ -127,7 +130,7 @@ class Optimizer:
             return self._report.hold("the model's encoding of the history is not finite", watch, start_U=start_U)
         problem = Problem(
             forecaster=self.forecaster,
-            cost=self.cost,
+            cost=self.cost if not rest else replace(self.cost, rest_U=self._rest(rest)),
             limits=order.soft(self.limits, newest_C[list(self._columns.cv)], previous, self._interval),
             now=now,
             bounds=order.bounds(self.horizon, now.start_U),
@@ -182,6 +185,9 @@ class Optimizer:
                 f"{self._model.rows * self._plant.sample_time:g} s."
             )
         return np.where(np.isfinite(rows_RC), rows_RC, np.nan)[-self.rows_wanted :]
+
+    def _rest(self, rest: Mapping[str, float]) -> np.ndarray:
+        return np.array([rest.get(name, self.cost.rest_U[u]) for u, name in enumerate(self._plant.mvs)])
 
     def _missing(self, newest_C: np.ndarray, future_dv_HV: np.ndarray | None) -> str | None:
         """Why the moves cannot start, or None."""
