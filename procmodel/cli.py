@@ -23,7 +23,7 @@ from procmodel.errors import InputError, ProcmodelError
 if TYPE_CHECKING:
     from procmodel.advice import Advice
     from procmodel.data.exports import Question
-    from procmodel.plant import Plant
+    from procmodel.plant import Plant, Status
 
 app = typer.Typer(
     help="World models and constrained advice for industrial process control. Advice only: it never writes to a plant.",
@@ -211,16 +211,29 @@ def advise(
         str | None, typer.Option(help="The clock: an ISO time with its zone, or 'latest' for the newest sample.")
     ] = None,
     setpoint: Annotated[list[str] | None, typer.Option(help="TAG=VALUE, in place of the plant file's.")] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="'TAG low=VALUE' or 'TAG high=VALUE', for this advice.")
+    ] = None,
+    status: Annotated[
+        list[str] | None, typer.Option(help="TAG=STATUS: on, drop, feed-forward, low, high or critical.")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also say what the cost is made of, what limits cost, what moves do.")
+    ] = False,
 ) -> None:
     """Say which setpoints to move now, by how much and what will happen; or hold, with the reason (exit code 1)."""
     plant = _plant(plant_file)
     clock, targets = _moment("--at", None if at == "latest" else at), _setpoints(setpoint or [])
+    limits, statuses = _limits(limit or []), _statuses(status or [])
     from procmodel.commands import model
     from procmodel.commands.advise import advise as run
     from procmodel.training.artifact import load_artifact
 
     artifact = load_artifact(model.place_of(plant, out).model, plant)
-    advised = run(plant, artifact, at=clock, newest=at == "latest", setpoints=targets)
+    advised = run(
+        plant, artifact, at=clock, newest=at == "latest", setpoints=targets, limits=limits, statuses=statuses,
+        explain=explain,
+    )  # fmt: skip
     if as_json:
         _print_json(advised.advice.to_dict())
     else:
@@ -354,6 +367,37 @@ def _setpoints(pairs: list[str]) -> dict[str, float]:
             raise InputError(f"--setpoint {pair!r} needs TAG=VALUE, such as LI101.PV=12.5.") from None
         if not math.isfinite(found[name.strip()]):
             raise InputError(f"--setpoint {pair!r} needs a finite value.")
+    return found
+
+
+def _limits(words: list[str]) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        tag, _, side = name.strip().rpartition(" ")
+        try:
+            at = float(value)
+        except ValueError:
+            at = math.nan
+        if side not in ("low", "high") or not tag.strip() or not math.isfinite(at):
+            raise InputError(
+                f"--limit {word!r} needs 'TAG low=VALUE' or 'TAG high=VALUE', such as 'LI103.PV high=2.8'."
+            )
+        found.setdefault(tag.strip(), {})[side] = at
+    return found
+
+
+def _statuses(pairs: list[str]) -> dict[str, Status]:
+    from procmodel.plant import Status
+
+    found = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        try:
+            found[name.strip()] = Status(value.strip())
+        except ValueError:
+            known = ", ".join(Status)
+            raise InputError(f"--status {pair!r} needs TAG=STATUS, with one of {known}.") from None
     return found
 
 

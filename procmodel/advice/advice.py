@@ -123,6 +123,7 @@ class Advice:
         support, support_limit: How far the plan leaves what the model has seen [-]; NaN where not known.
         cost, cost_unmoved: Of the plan and of no move; NaN where not known.
         notes: What tempers the confidence.
+        explanation: What the cost is made of, what limits cost, what moves do; only where it was asked for.
     """
 
     action: Action
@@ -148,6 +149,7 @@ class Advice:
     cost: float = math.nan
     cost_unmoved: float = math.nan
     notes: tuple[str, ...] = ()
+    explanation: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.at.tzinfo is None or self.expires.tzinfo is None:

@@ -22,6 +22,8 @@ def render(advice: Advice, console: Console, *, zone: tzinfo = UTC) -> None:
     at, expires = (stamp.astimezone(zone) for stamp in (advice.at, advice.expires))
     word = "[bold]MOVE[/]" if advice.is_move else "[bold yellow]HOLD[/]"
     mode = f"mode {advice.mode.value}, " if advice.mode.value != "advise" else ""
+    if advice.mode is not advice.requested:
+        mode = f"mode {advice.mode.value} instead of {advice.requested.value}: {advice.why_mode}; "
     console.print(
         f"{word}  {escape(advice.plant)}  {at:%Y-%m-%d %H:%M:%S %Z}  ({mode}advice {advice.id})", highlight=False
     )
@@ -100,10 +102,12 @@ def _further(advice: Advice) -> list[str]:
     units = {cv.tag: cv.unit for cv in advice.outlooks} | {margin.name: margin.unit for margin in advice.margins}
     lines = [
         f"Gives up {g.tag} {g.side} {_n(g.limit)} (rank {g.rank}) by {_n(g.amount)} {units.get(g.tag, '')}".rstrip()
+        + (f" because {g.because}" if g.because else "")
         for g in advice.give_ups
     ]
     lines += [f"Limit: {words}" for words in advice.active]
     lines += [f"Note: {words}" for words in advice.notes]
+    lines += [f"Why: {words}" for words in advice.explanation]
     health = [f"data {advice.data_age:.0f} s old" if math.isfinite(advice.data_age) else "no data"]
     if advice.solve:
         health.append(f"optimizer {advice.solve}")

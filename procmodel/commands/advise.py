@@ -11,6 +11,7 @@ import numpy as np
 
 from procmodel.advice import Advice, Mode
 from procmodel.advice.instruments import Instruments
+from procmodel.commands.explain import explanation, targets_of
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Plan
 from procmodel.data import condition
@@ -19,8 +20,11 @@ from procmodel.data.samples import Historian, utc_now
 from procmodel.errors import DatasetError, HistorianError, PlantFileError
 from procmodel.evaluation.gains import gain_gate
 from procmodel.evaluation.step_response import model_response
-from procmodel.plant import Plant
+from procmodel.plant import Plant, Status
+from procmodel.plant.changes import LimitChanges, changed_plant
+from procmodel.runtime.announced import future_dvs, read_announced
 from procmodel.runtime.loop import Advisor
+from procmodel.runtime.ticks import Orders
 from procmodel.training.artifact import Artifact
 
 REACT = 10
@@ -82,7 +86,8 @@ def advisor_of(plant: Plant, artifact: Artifact, optimizer: Optimizer, *, mode: 
 
 def advise(
     plant: Plant, artifact: Artifact, *, at: datetime | None = None, newest: bool = False,
-    setpoints: Mapping[str, float] | None = None,
+    setpoints: Mapping[str, float] | None = None, limits: LimitChanges | None = None,
+    statuses: Mapping[str, Status] | None = None, explain: bool = False,
 ) -> Advised:  # fmt: skip
     """One tick.
 
@@ -90,7 +95,10 @@ def advise(
         at: The clock, aware; None: now.
         newest: Take the time of the newest sample for the clock, to see what would have been advised then.
         setpoints: By CV, in place of the plant file's.
+        limits, statuses: By tag, in place of the plant file's.
+        explain: Also say what the cost is made of, what limits cost, and where the plant should rest.
     """
+    changed_plant(plant, limits=limits, statuses=statuses)  # what is wrong is told before anything is read
     _known(plant, setpoints or {})
     historian, optimizer = open_historian(plant), optimizer_of(plant, artifact)
     last = newest_stamp(historian, plant)
@@ -107,12 +115,30 @@ def advise(
     ) as error:  # the clock stands in an outage: that is no wrong input, and no time to advise
         reason = f"there is no history to advise from: {error}"
         return Advised(advice=_hold(plant, now, reason), plan=None, rows=np.full((1, len(plant.columns)), np.nan))
+    future = future_dvs(plant, read_announced(plant), now, optimizer.horizon.steps)
+    orders = Orders(limits=limits or {}, statuses=statuses or {}, future_dv_HV=future)
+    if plant.advice.target_layer:
+        orders = dataclasses.replace(orders, rest=_rest(plant, artifact, optimizer, rows, orders, setpoints))
     advice, plan = advisor_of(plant, artifact, optimizer).advise(
-        rows, newest=min(last, ended), now=now, setpoints=setpoints
+        rows, newest=min(last, ended), now=now, setpoints=setpoints, orders=orders
     )
+    if explain and plan is not None:
+        asked = {**orders.asked(), "setpoints": setpoints}
+        lines = explanation(plant, optimizer, artifact.scaler, rows, plan, asked)
+        advice = dataclasses.replace(advice, explanation=lines)
     if advice.is_move and (reasons := _gate(plant, artifact, rows)):
         advice = dataclasses.replace(_hold(plant, now, f"the model's step responses are not trusted: {reasons[0]}"))
     return Advised(advice=advice, plan=plan, rows=rows)
+
+
+def _rest(
+    plant: Plant, artifact: Artifact, optimizer: Optimizer, rows: np.ndarray, orders: Orders,
+    setpoints: Mapping[str, float] | None,
+) -> dict[str, float]:  # fmt: skip
+    """Resting values of the target layer, by the gains of a first plan; none where there is no plan."""
+    plan = optimizer.plan(rows, setpoints=setpoints, **orders.asked())
+    found = targets_of(plant, artifact.scaler, rows, plan, setpoints) if plan.status.usable else None
+    return {} if found is None else found.u
 
 
 def newest_stamp(historian: Historian, plant: Plant) -> datetime | None:

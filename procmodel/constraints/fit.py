@@ -82,7 +82,8 @@ def fit_head(name: str, constraint: Constraint, samples: HeadSamples) -> Constra
     families = list(candidates(samples.background_MD, samples.guides_MG))
     flat: Ridge | Flat
     if constraint.kind == "regression":
-        features, flat = _choose(families, samples.encoded_ND, samples.margins_N, block_N)
+        features, ridge = _choose(families, samples.encoded_ND, samples.margins_N, block_N)
+        flat = Flat(weights_F=ridge.weights_F, offset=ridge.offset)
         excess_NH = left_out_excess(families, samples, block_N)
         error, spread = _judge(name, excess_NH[:, 0], samples.margins_N)
         skill = 1 - (error / spread) ** 2

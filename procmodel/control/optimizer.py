@@ -108,6 +108,7 @@ class Optimizer:
         out_of_service: Collection[str] = (),
         limits: LimitChanges | None = None,
         statuses: Mapping[str, TagStatus] | None = None,
+        rest: Mapping[str, float] | None = None,
         deadline: float | None = None,
         prepared: Prepared | None = None,
     ) -> Plan:
@@ -121,6 +122,7 @@ class Optimizer:
             out_of_service: MVs that stay at their measured value, and CVs that are neither steered nor limited.
             limits: By tag and side, in place of the plant file's; a CV's are followed at its `ramp` from `previous`.
             statuses: By tag, in place of the plant file's.
+            rest: Ideal resting values by MV, in place of the plant file's; those of a target layer.
             deadline: Time from now in which to end; none is started that would probably end later [s].
             prepared: Derivatives that `prepare` took between the ticks; left aside where they fit another problem.
 
@@ -138,7 +140,7 @@ class Optimizer:
         now = self._now(rows_RC, newest_C, future_dv_HV, watch)
         if not (np.isfinite(now.bias_NY).all() and bool(now.latent_D.isfinite().all())):
             return self._report.hold("the model's encoding of the history is not finite", watch, start_U=start_U)
-        problem = self._problem(now, order, newest_C, previous)
+        problem = self._problem(now, order, newest_C, previous, rest)
         with watch.stage("first rollout"):
             unmoved, kept, shifted = self._starts(problem, previous)
         if not unmoved.forecast.finite_K[0]:
@@ -207,10 +209,17 @@ class Optimizer:
         now = self._now(rows_RC, newest_C, future_dv_HV, Watch(clock=self._clock))
         return self._problem(now, order, newest_C, None)
 
-    def _problem(self, now: Now, order: TickOrders, newest_C: np.ndarray, previous: Plan | None) -> Problem:
+    def _problem(
+        self,
+        now: Now,
+        order: TickOrders,
+        newest_C: np.ndarray,
+        previous: Plan | None,
+        rest: Mapping[str, float] | None = None,
+    ) -> Problem:
         return Problem(
             forecaster=self.forecaster,
-            cost=self.cost,
+            cost=self.cost if not rest else replace(self.cost, rest_U=self._rest(rest)),
             limits=order.soft(self.limits, newest_C[list(self._columns.cv)], previous, self._interval),
             now=now,
             bounds=order.bounds(self.horizon, now.start_U),
@@ -244,6 +253,9 @@ class Optimizer:
                 f"{self._model.rows * self._plant.sample_time:g} s."
             )
         return np.where(np.isfinite(rows_RC), rows_RC, np.nan)[-self.rows_wanted :]
+
+    def _rest(self, rest: Mapping[str, float]) -> np.ndarray:
+        return np.array([rest.get(name, self.cost.rest_U[u]) for u, name in enumerate(self._plant.mvs)])
 
     def _missing(self, newest_C: np.ndarray, future_dv_HV: np.ndarray | None) -> str | None:
         """Why the moves cannot start, or None."""

@@ -59,6 +59,7 @@ class Plan:
         seconds: By stage.
         iterations: SQP iterations made.
         latents: [H, D] of the plan, scaled; None in a hold.
+        cost_shares: What the cost is made of; the parts add up to it.
         limits: Soft limits in force, by tag and side [unit]; a ramp goes on from them.
     """
 
@@ -79,4 +80,5 @@ class Plan:
     seconds: dict[str, float] = field(default_factory=dict)
     iterations: int = 0
     latents: np.ndarray | None = None
+    cost_shares: dict[str, float] = field(default_factory=dict)
     limits: dict[tuple[str, str], float] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from procmodel.control.explain import cost_shares, with_reasons
 from procmodel.control.limits import TOLERANCE
 from procmodel.control.objective import StageCost
 from procmodel.control.plan import Plan, Status
@@ -51,7 +52,8 @@ class Reporter:
             unmoved=unmoved.forecast.y_KNY[0],
             margins=forecast.margins_KNG[0],
             steady_gain=steady_YU,
-            give_ups=limits.give_ups(forecast),
+            give_ups=with_reasons(limits.give_ups(forecast), self.plant, problem, trial, sensitivity),
+            cost_shares=cost_shares(self.plant, problem, trial),
             active=(*self._hard_limits(problem, forecast.moves_KNU[0]), *limits.touched(forecast)),
             cost=self.cost.per_advice(float(trial.cost_K[0])),
             cost_unmoved=self.cost.per_advice(float(unmoved.cost_K[0])),

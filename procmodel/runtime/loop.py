@@ -42,6 +42,7 @@ class Planner(Protocol):
         out_of_service: Collection[str] = (),
         limits: LimitChanges | None = None,
         statuses: Mapping[str, Status] | None = None,
+        rest: Mapping[str, float] | None = None,
         deadline: float | None = None,
     ) -> Plan:
         """What to do from here, or a hold."""

@@ -21,12 +21,14 @@ class Orders:
         limits: By tag and side, in place of the plant file's.
         statuses: By tag, in place of the plant file's.
         out_of_service: MVs that stay at their measured value, and CVs that are neither steered nor limited.
+        rest: Ideal resting values by MV, such as a target layer's.
         future_dv_HV: Announced DVs from the next row on [unit]; a NaN holds the value before.
     """
 
     limits: LimitChanges = field(default_factory=dict)
     statuses: Mapping[str, Status] = field(default_factory=dict)
     out_of_service: Collection[str] = ()
+    rest: Mapping[str, float] = field(default_factory=dict)
     future_dv_HV: np.ndarray | None = None
 
     def asked(self) -> dict[str, Any]:
@@ -35,6 +37,7 @@ class Orders:
             "limits": self.limits,
             "statuses": self.statuses,
             "out_of_service": self.out_of_service,
+            "rest": self.rest,
             "future_dv_HV": self.future_dv_HV,
         }
         return {key: value for key, value in every.items() if value is not None and len(value)}

@@ -155,6 +155,33 @@ def test_a_setpoint_far_above_opens_the_valve_and_one_far_below_closes_it(comman
     assert deltas[75.0] > 1
 
 
+def test_advice_explains_itself_and_takes_a_tick_s_own_limits_and_statuses(command: Command, site: Path) -> None:
+    words = (
+        "advise",
+        site / "plant.yaml",
+        "--out",
+        site / "out",
+        "--json",
+        "--at",
+        "latest",
+        "--setpoint",
+        "LI1.PV=75",
+    )
+    advice = json_of(command(*words, "--explain"))
+    text = "\n".join(advice["explanation"])
+    assert "cost per advice: " in text
+    assert re.search(r"gain on LI1.PV \[cm per unit\]: FC1.SP \+\S+ \(declared \+\)", text)
+    assert "the plant should rest at FC1.SP" in text
+    now = advice["moves"][0]["current"]
+    narrowed = json_of(command(*words, "--limit", f"FC1.SP high={now + 1}"))
+    assert narrowed["moves"][0]["high"] == now + 1
+    assert narrowed["action"] == "hold" or narrowed["moves"][0]["recommended"] <= now + 1
+    still = command(*words, "--status", "FC1.SP=feed-forward")
+    assert (still.returncode, "every MV is out of service" in json_of(still)["reason"]) == (1, True)
+    for wrong in (("--limit", "FC1.SP=3"), ("--status", "FC1.SP=idle"), ("--limit", "FC1.SP high=500")):
+        assert command(*words, *wrong).returncode == 2
+
+
 def test_advice_for_an_hour_ago_knows_nothing_of_what_came_later(command: Command, site: Path) -> None:
     words = ("--out", site / "out", "--json", "--at", "2026-03-01T01:30:00+00:00", "--setpoint", "LI1.PV=60")
     whole = json_of(command("advise", site / "plant.yaml", *words))
