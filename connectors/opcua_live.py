@@ -69,6 +69,8 @@ class OpcUaLive:
         self._columns = Columns(tags)
         self._newest: list[int | None] = [None if since is None else microseconds(since) - 1] * len(self._tags)
         self._states: list[Mapping[int, str]] = [{}] * len(self._tags)
+        self._ids: list[ua.NodeId] = []
+        self._begun = False
         self._waiting: Waiting = deque()
         self._broken = threading.Event()
         self._wake = threading.Event()
@@ -137,17 +139,9 @@ class OpcUaLive:
 
     async def _subscribe(self, session: Session) -> None:
         services, live = session.services, self._options.live
-        nodes = await resolved(services, self._tags, self._options)
-        missing = [tag for tag in self._tags if tag not in nodes]
-        if missing:
-            raise HistorianError(
-                f"Tag {missing[0]!r} is not on {self._address}; {nearest(missing[0], nodes)} Correct the tag's name in "
-                "the plant file, or set history.options.nodes."
-            )
-        self._ids = [nodes[tag].id for tag in self._tags]
-        infos = await described(services, [Node(name=tag, id=nodes[tag].id, historized=True) for tag in self._tags])
-        self._states = [info.states for info in infos]
         session.client.connection_lost_callback = self._lost
+        if not self._ids:
+            await self._look_up(services)
         asked = ua.CreateSubscriptionParameters(
             RequestedPublishingInterval=live.every * 1000,
             RequestedLifetimeCount=10_000,
@@ -180,7 +174,25 @@ class OpcUaLive:
                 )
             )
             for each in made:
+                if not each.StatusCode.is_good() and self._begun:
+                    self._ids = []  # a server that starts may number its nodes anew, or not have made them yet
+                    raise TransientError(f"{self._address} does not know all tags now: {each.StatusCode.name}.")
                 each.StatusCode.check()
+        self._begun = True
+
+    async def _look_up(self, services: Any) -> None:
+        """The tags' nodes; once, since a busy server takes its time, and a reconnection should not."""
+        nodes = await resolved(services, self._tags, self._options)
+        missing = [tag for tag in self._tags if tag not in nodes]
+        if missing:
+            kind = TransientError if self._begun else HistorianError
+            raise kind(
+                f"Tag {missing[0]!r} is not on {self._address}; {nearest(missing[0], nodes)} Correct the tag's name in "
+                "the plant file, or set history.options.nodes."
+            )
+        infos = await described(services, [Node(name=tag, id=nodes[tag].id, historized=True) for tag in self._tags])
+        self._states = [info.states for info in infos]
+        self._ids = [nodes[tag].id for tag in self._tags]
 
     async def _lost(self, _: Exception) -> None:
         self._broken.set()

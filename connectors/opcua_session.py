@@ -22,7 +22,7 @@ from procmodel.errors import HistorianError, PlantFileError
 T = TypeVar("T")
 
 HEALTH_CHECK = 5.0
-"""Between two looks at the server, and how long it may take to answer one [s]."""
+"""Between two looks at the server, at least, and how long it may take to answer one [s]."""
 
 
 class EventLoop:
@@ -196,7 +196,7 @@ async def connect(address: str, options: OpcUaOptions) -> Client:
     """
     # Without a handler the library's words about every retry go to stderr; what matters is raised.
     logging.getLogger("asyncua").addHandler(_SILENT)
-    client = Client(address, timeout=options.timeout, watchdog_intervall=HEALTH_CHECK)
+    client = Client(address, timeout=options.timeout, watchdog_intervall=max(HEALTH_CHECK, options.timeout / 4))
     client.name = client.description = "procmodel"
     secret = options.user
     if options.security != "none":

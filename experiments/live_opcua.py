@@ -75,7 +75,7 @@ def _follow(port: int, size: Size, go: Event) -> dict[str, Any]:
     from connectors.opcua_live import OpcUaLive
 
     tags = {f"T{n:04d}": Tag(name=f"T{n:04d}", role=Role.AUX, unit="degC") for n in range(size.tags)}
-    options = {"security": "none", "timeout": 30.0}
+    options = {"security": "none", "timeout": 60.0}
     source = History(kind="opcua", path=f"opc.tcp://127.0.0.1:{port}", options=options)
     live = OpcUaLive(source, tags, since=T0)
     seen = np.zeros((size.tags, size.seconds), dtype=np.int64)

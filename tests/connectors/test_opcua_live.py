@@ -29,7 +29,7 @@ class Follower:
     """Takes what comes in a thread of its own."""
 
     def __init__(self, address: str, *, since: datetime | None = None, tags: Any = TAGS, **live: Any) -> None:
-        options = {"security": "none", "timeout": 5.0, "live": {"every": 0.05, "history_lag": 0.05, **live}}
+        options = {"security": "none", "timeout": 30.0, "live": {"every": 0.05, "history_lag": 0.05, **live}}
         source = History(kind="opcua", path=address, options=options)
         self.live = OpcUaLive(source, tags, since=since, patience=Patience(first=0.05, longest=0.05))
         self.rows: list[dict[str, Any]] = []
@@ -52,7 +52,7 @@ class Follower:
 
     def wait(self, count: int, tag: str = "FI1") -> None:
         with self._more:
-            assert self._more.wait_for(lambda: len(self.of(tag)) >= count or self.failed, timeout=30)
+            assert self._more.wait_for(lambda: len(self.of(tag)) >= count or self.failed, timeout=120)
         if self.failed is not None:
             raise self.failed
 
