@@ -103,15 +103,23 @@ def ingest(
     as_json: Json = False,
     start: Annotated[str | None, typer.Option(help="From this ISO time with its zone. Default: all there is.")] = None,
     end: Annotated[str | None, typer.Option(help="Up to this ISO time with its zone. Default: all there is.")] = None,
+    update: Annotated[bool, typer.Option(help="Prolong the stored dataset, reading its end and what is new.")] = False,
+    overlap: Annotated[str, typer.Option(help="With --update: how late a sample may come, such as 1 h.")] = "1 h",
 ) -> None:
     """Read the plant's history, put it on the grid, and store it with what the read met."""
     plant, span = _plant(plant_file), _span(start, end)
+    if update and span != (None, None):
+        raise InputError("--update goes on from the stored dataset; leave out --start and --end.")
+    from procmodel.plant.units import parse_duration
+
+    late = parse_duration(overlap)
     from procmodel.commands import model
     from procmodel.commands.progress import Progress
 
     place = model.place_of(plant, out)
     with Progress() as progress:
-        facts = model.ingest_facts(model.ingest(plant, place, progress, *span), plant)
+        read = model.renew(plant, place, progress, late) if update else model.ingest(plant, place, progress, *span)
+        facts = model.ingest_facts(read, plant)
     if as_json:
         _print_json(facts)
         return

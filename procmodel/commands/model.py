@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from procmodel.commands.progress import Progress
-from procmodel.data import load_dataset
+from procmodel.data import load_dataset, save_dataset
 from procmodel.data.dataset import Dataset
 from procmodel.data.historians import open_historian
 from procmodel.data.ingest import ingest as store
+from procmodel.data.update import update
 from procmodel.errors import ArtifactError
 from procmodel.evaluation.record_facts import record_facts
 from procmodel.plant import Plant
@@ -56,6 +57,15 @@ def ingest(
     progress.stage("ingest", "Reading and conditioning the history")
     folder = store(plant, open_historian(plant), place.dataset, start=start, end=end, progress=progress.step)
     return load_dataset(folder, plant)
+
+
+def renew(plant: Plant, place: Place, progress: Progress, overlap: float) -> Dataset:
+    """Bring the stored dataset up to date; samples up to `overlap` [s] late replace what was there."""
+    dataset = load_dataset(place.dataset, plant)
+    progress.stage("ingest", "Reading what is new")
+    dataset = update(plant, open_historian(plant), dataset, overlap=overlap, progress=progress.step)
+    save_dataset(dataset, place.dataset)
+    return dataset
 
 
 def dataset_of(plant: Plant, place: Place, progress: Progress) -> Dataset:
@@ -139,6 +149,7 @@ __all__ = [
     "ingest_facts",
     "model_of",
     "place_of",
+    "renew",
     "train_facts",
     "train_model",
 ]
