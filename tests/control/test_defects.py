@@ -1,0 +1,307 @@
+"""Defects that other projects shipped: each test fails when the defect is put in, and the defect is put in here too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from control_fakes import TANKS, TanksModel, make_plant, tanks_next, tanks_scaler
+from torch import Tensor
+
+from procmodel.control.horizon import Horizon
+from procmodel.control.optimizer import Optimizer
+from procmodel.control.plan import Plan, Status
+from procmodel.control.problem import Problem
+from procmodel.control.qp import QuadraticSolver
+from procmodel.data.window import Window
+from procmodel.world_model.protocol import rollout
+
+Check = Callable[[Optimizer], None]
+ROWS = np.tile(np.array([3.0, 3.0, 10.0, 8.0]), (2, 1))
+
+
+def optimizer(model: type[TanksModel] = TanksModel) -> Optimizer:
+    plant, scaler = make_plant(TANKS), tanks_scaler()
+    return Optimizer(plant=plant, model=model(plant, scaler), scaler=scaler)
+
+
+def breaks(check: Check, opt: Optimizer) -> None:
+    """The check passes without the defect and fails with it."""
+    check(optimizer())
+    with pytest.raises(AssertionError):
+        check(opt)
+
+
+# Bounds not applied (to what a sampler or a step proposes).
+
+
+def moves_inside(opt: Optimizer) -> None:
+    plan = opt.plan(ROWS, setpoints={"L1": 19.0, "L2": 18.0})
+    change = np.diff(np.vstack([[3.0, 3.0], plan.moves]), axis=0)
+    assert (plan.moves >= 0).all()
+    assert (plan.moves <= 6).all()
+    assert (change <= [0.5 + 1e-9, 0.5 + 1e-9]).all()
+    assert (change >= [-1 - 1e-9, -0.5 - 1e-9]).all()
+
+
+def test_bounds_not_applied() -> None:
+    opt = optimizer()
+    wide = replace(opt.horizon, up_U=np.array([5.0, 5.0]))
+    opt.horizon = wide
+    breaks(moves_inside, opt)
+
+
+# A failed iterate returned as the answer, and reused for the next.
+
+
+class NeverSolves(QuadraticSolver):
+    def solve(self, program: Any, *more: Any, **asked: Any) -> None:
+        return None
+
+
+def failure_is_a_hold_and_no_start(opt: Optimizer) -> None:
+    opt._solver = NeverSolves()
+    held = opt.plan(ROWS)
+    assert held.status is Status.HOLD
+    assert not held.status.usable
+    again = opt.plan(ROWS, previous=held)
+    assert again.status is Status.HOLD
+    assert "no previous plan" in again.reason
+
+
+def test_a_failed_iterate_returned_and_reused(monkeypatch: pytest.MonkeyPatch) -> None:
+    failure_is_a_hold_and_no_start(optimizer())
+    monkeypatch.setattr(Optimizer, "_usable", lambda self, previous: True)
+    with pytest.raises(AssertionError):
+        failure_is_a_hold_and_no_start(optimizer())
+
+
+# NaN after an infeasible solve reported as success.
+
+
+class LosesItsNumbers(TanksModel):
+    def step(self, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor) -> Tensor:
+        ahead = super().step(z_BD, u_BU, d_BV)
+        return torch.where(u_BU[:, :1] * self._spread_u[0] + self._centre_u[0] > 3.2, torch.nan, ahead)
+
+
+def what_is_shown_is_finite(opt: Optimizer) -> None:
+    plan = opt.plan(ROWS, setpoints={"L1": 18.0})
+    assert not plan.status.usable or np.isfinite(plan.predicted).all()
+    assert not plan.status.usable or np.isfinite(plan.cost)
+
+
+def test_nan_reported_as_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    what_is_shown_is_finite(optimizer(LosesItsNumbers))
+    plan = optimizer().plan(ROWS)
+    broken = replace(plan, predicted=np.full_like(plan.predicted, np.nan))
+    monkeypatch.setattr(Optimizer, "plan", lambda self, *rows, **asked: broken)
+    with pytest.raises(AssertionError):
+        what_is_shown_is_finite(optimizer())
+
+
+# Cost and constraints from two different rollouts.
+
+
+def numbers_are_those_of_the_moves(opt: Optimizer) -> None:
+    plan = opt.plan(ROWS)
+    h, before, total = np.array([10.0, 8.0]), np.array([3.0, 3.0]), 0.0
+    for u, shown in zip(plan.moves, plan.predicted, strict=True):
+        h = tanks_next(h, u)
+        assert np.allclose(shown, h, rtol=1e-9)
+        total += np.sum(((h - [12, 9]) / 19) ** 2) + 0.1 * np.sum(((u - before) / 6) ** 2)
+        before = u
+    assert np.isclose(plan.cost, total / 60, rtol=1e-8)
+
+
+def test_cost_and_constraints_from_two_rollouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers_are_those_of_the_moves(optimizer())
+    true = Problem.evaluate
+
+    def costed_elsewhere(self: Problem, changes_KMU: np.ndarray, moves_KNU: np.ndarray | None = None) -> Any:
+        trial = true(self, changes_KMU, moves_KNU)
+        return replace(trial, cost_K=true(self, 0.9 * changes_KMU).cost_K)
+
+    monkeypatch.setattr(Problem, "evaluate", costed_elsewhere)
+    with pytest.raises(AssertionError):
+        numbers_are_those_of_the_moves(optimizer())
+
+
+# Warm-start tail filled with the mean.
+
+
+def tail_holds_the_last_move(opt: Optimizer) -> None:
+    rising = np.linspace([1.0, 2.0], [5.0, 3.0], opt.horizon.steps)
+    shifted = opt.horizon.shifted(rising)
+    assert np.array_equal(shifted[-1], rising[-1])
+    assert np.array_equal(shifted[:-1], rising[1:])
+
+
+def test_warm_start_tail_filled_with_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    tail_holds_the_last_move(optimizer())
+
+    def with_mean(self: Horizon, moves_NU: np.ndarray) -> np.ndarray:
+        return np.vstack([moves_NU[self.interval :], np.tile(moves_NU.mean(axis=0), (self.interval, 1))])
+
+    monkeypatch.setattr(Horizon, "shifted", with_mean)
+    with pytest.raises(AssertionError):
+        tail_holds_the_last_move(optimizer())
+
+
+# Planner history unlike training history: other gap handling, other scaling, other rollout.
+
+
+class Recorder(TanksModel):
+    seen: list[Window]
+
+    def encode(self, window: Window) -> Tensor:
+        self.seen = [*getattr(self, "seen", []), window]
+        return super().encode(window)
+
+
+def history_is_handed_over_as_in_training(opt: Optimizer) -> None:
+    rows = np.vstack([ROWS, ROWS])
+    rows[-2, 2] = np.nan
+    opt.plan(rows)
+    window = opt._model.seen[0]  # type: ignore[attr-defined]
+    wanted = opt._scaler.window(np.stack([rows[i : i + 2] for i in range(3)]))
+    assert torch.equal(window.mask, wanted.mask)
+    assert torch.equal(window.values * window.mask, wanted.values * wanted.mask)
+
+
+def test_planner_history_unlike_training_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    history_is_handed_over_as_in_training(optimizer(Recorder))
+    from procmodel.control import bias
+    from procmodel.control import optimizer as module
+
+    def filled_first(model: Any, scaler: Any, rows_RC: np.ndarray) -> Any:
+        return bias.encode_history(model, scaler, bias.filled(rows_RC))
+
+    monkeypatch.setattr(module, "encode_history", filled_first)
+    with pytest.raises(AssertionError):
+        history_is_handed_over_as_in_training(optimizer(Recorder))
+
+
+def test_the_forecast_is_the_rollout_of_training() -> None:
+    opt = optimizer()
+    plan = opt.plan(ROWS)
+    moves = torch.as_tensor(opt._scaler.scale(plan.moves, (0, 1)))[None]
+    z = opt._model.encode(opt._scaler.window(ROWS))
+    latents = rollout(opt._model, z, moves, torch.empty(1, opt.horizon.steps, 0, dtype=torch.float64))
+    np.testing.assert_allclose(opt._scaler.unscale(latents[0].numpy(), (2, 3)), plan.predicted, rtol=1e-12)
+
+
+# An optimiser that never steps.
+
+
+def the_plan_moves_where_moving_pays(opt: Optimizer) -> None:
+    plan = opt.plan(ROWS)
+    assert plan.cost < 0.9 * plan.cost_unmoved
+    assert np.abs(plan.moves - 3.0).max() > 0.1
+
+
+def test_an_optimiser_that_never_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    the_plan_moves_where_moving_pays(optimizer())
+    from procmodel.control import sqp
+
+    monkeypatch.setattr(sqp, "STEP_LENGTHS", (0.0, 0.0, 0.0, 0.0))
+    with pytest.raises(AssertionError):
+        the_plan_moves_where_moving_pays(optimizer())
+
+
+# A planner that peeks at the true environment.
+
+
+def only_history_decides(opt: Optimizer) -> None:
+    """The model that plans is wrong by a fifth; the plan is that of the model, not that of the plant."""
+    plan = opt.plan(ROWS)
+    h = np.array([10.0, 8.0])
+    for u in plan.moves:
+        h = tanks_next(h, u, inflow=-0.2)
+    assert abs(plan.predicted[-1, 0] - h[0]) > 0.5
+
+
+class Peeks(TanksModel):
+    """Knows the leak that nobody has told it of."""
+
+    def __init__(self, plant: Any, scaler: Any) -> None:
+        super().__init__(plant, scaler, leak=0.2)
+
+
+def test_a_planner_that_peeks_at_the_true_environment() -> None:
+    breaks(only_history_decides, optimizer(Peeks))
+
+
+# Derivatives in float32.
+
+
+def derivatives_are_exact_to_ten_digits(opt: Optimizer) -> None:
+    plan = opt.plan(ROWS)
+    assert plan.moves.dtype == plan.steady_gain.dtype == np.float64
+    step, ends = 1e-4, []
+    for sign in (1.0, -1.0):
+        h = np.array([10.0, 8.0])
+        for _ in range(opt.horizon.steps):
+            h = tanks_next(h, np.array([3.0 + sign * step, 3.0]))
+        ends.append(h)
+    start = opt.plan(ROWS, out_of_service=("P2",))
+    slope = (ends[0] - ends[1]) / (2 * step)
+    # The first linearisation is along no move, where the central difference was taken.
+    assert np.allclose(start.steady_gain[:, 0], slope, rtol=1e-6)
+
+
+class InSinglePrecision(TanksModel):
+    def step(self, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor) -> Tensor:
+        return super().step(z_BD.float().double(), u_BU.float().double(), d_BV).float().double()
+
+
+def test_derivatives_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    derivatives_are_exact_to_ten_digits(optimizer())
+    true = Optimizer.plan
+
+    def single(self: Optimizer, *rows: Any, **asked: Any) -> Plan:
+        plan = true(self, *rows, **asked)
+        return replace(plan, moves=plan.moves.astype(np.float32), steady_gain=plan.steady_gain.astype(np.float32))
+
+    monkeypatch.setattr(Optimizer, "plan", single)
+    with pytest.raises(AssertionError):
+        derivatives_are_exact_to_ten_digits(optimizer())
+
+
+# The network evaluated more than it need be.
+
+
+class Counts(TanksModel):
+    calls = 0
+
+    def step(self, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor) -> Tensor:
+        type(self).calls += 1
+        return super().step(z_BD, u_BU, d_BV)
+
+
+class CountsDouble(Counts):
+    calls = 0
+
+    def step(self, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor) -> Tensor:
+        super().step(z_BD, u_BU, d_BV)
+        return super().step(z_BD, u_BU, d_BV)
+
+
+def as_few_evaluations_as_the_method_needs(model: type[Counts]) -> None:
+    """One rollout for the starts, and per iteration one for all step lengths and one pass for the derivatives."""
+    opt = optimizer(model)
+    model.calls = 0
+    plan = opt.plan(ROWS)
+    steps, bias = opt.horizon.steps, 4
+    assert plan.iterations >= 1
+    assert model.calls <= (steps + bias) + plan.iterations * (steps + 1)
+
+
+def test_the_network_is_not_evaluated_twice_per_iteration() -> None:
+    as_few_evaluations_as_the_method_needs(Counts)
+    with pytest.raises(AssertionError):
+        as_few_evaluations_as_the_method_needs(CountsDouble)
