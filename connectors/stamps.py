@@ -20,6 +20,7 @@ UTC_TIME = pl.Datetime("us", "UTC")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _MICROSECONDS = {"us": 1.0, "ms": 1e3, "s": 1e6, "min": 60e6, "h": 3600e6, "d": 86400e6}
+_AGE = (-2_208_988_800_000_000, 7_258_118_400_000_000)  # 1900 to 2200 [us]; what lies beyond was never recorded
 _ISO = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d")
 _ZONE = r"[T ]\d{2}.*(?:[Zz]|[+-]\d{2}(?::?\d{2})?)$"
 
@@ -76,6 +77,12 @@ class Stamping:
             raise HistorianError(self._plain_numbers(column))
         else:
             time, mark = self._typed(column, stream, bias)
+        count = time.cast(pl.Int64)
+        _refuse(
+            count.cast(pl.String),
+            unread=((count < _AGE[0]) | (count >= _AGE[1])).fill_null(False),
+            say=lambda _, row: f"{self.place}: {_beyond(column[row - 1], row)}",
+        )
         marks = mark if mark is not None else pl.Series(np.zeros(len(column), dtype=np.uint8))
         marks = pl.select(pl.when(empty).then(pl.lit(int(Mark.EMPTY), pl.UInt8)).otherwise(marks)).to_series()
         return pl.DataFrame({"time": time, "mark": marks})
@@ -98,6 +105,12 @@ class Stamping:
         else:
             origin = origin_of(self.options, self.timezone)
         start = round((origin - EPOCH).total_seconds() * 1e6)
+        moved = numbers * count + start
+        _refuse(
+            column,
+            unread=((moved < _AGE[0]) | (moved >= _AGE[1])).fill_null(False),
+            say=lambda cell, row: f"{self.place}: {_beyond(cell, row)}",
+        )
         return ((numbers * count).round(0).cast(pl.Int64) + start).cast(UTC_TIME)
 
     def _typed(
@@ -230,6 +243,13 @@ class Stamping:
         if written.unread is not None:
             cell, row = written.unread, int((column == written.unread).arg_max() or 0) + 1
         return f"{self.place}: time cell {cell!r} (sample {row}) is not ISO 8601. {format_question(written)}"
+
+
+def _beyond(cell: object, row: int) -> str:
+    return (
+        f"time cell {str(cell)!r} (sample {row}) lies beyond the years 1900 to 2200. Correct history.options.time, "
+        "or mend the cell."
+    )
 
 
 def origin_of(options: TimeOptions, timezone: str | None) -> datetime:

@@ -176,6 +176,17 @@ def test_plain_numbers_are_asked_about(tmp_path: Path) -> None:
         times(tmp_path, ["1", "soon"], time={"unit": "s", "origin": "1970-01-01T00:00:00Z"})
 
 
+@pytest.mark.parametrize("cell", ["1.7e22", "-9e18", "99999999999"])
+def test_a_count_beyond_our_age_is_refused(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(HistorianError, match=r"\(sample 2\) lies beyond the years 1900 to 2200"):
+        times(tmp_path, ["1714545000", cell], time={"unit": "s", "origin": "1970-01-01T00:00:00Z"})
+
+
+def test_a_year_beyond_our_age_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HistorianError, match=r"'9024-05-01T06:30:00Z' \(sample 1\) lies beyond the years"):
+        times(tmp_path, ["9024-05-01T06:30:00Z", "2024-05-01T06:30:00Z"])
+
+
 def test_rows_without_a_stamp_are_left_out_and_said(tmp_path: Path) -> None:
     source, found = read(tmp_path, "time,A\n2024-05-01T06:00Z,1\n,2\n2024-05-01T06:01Z,3\n")
     assert found["value"].to_list() == [1.0, 3.0]
