@@ -90,7 +90,8 @@ def _excitation_headline(found: Check) -> Headline:
 
 def _sections(plant: Plant, found: Check, facts: dict[str, Any]) -> list[Section]:
     dataset = found.dataset
-    timed = [each for each in found.findings if each.start is not None][:_CLOSE_UPS]
+    # Gaps last: an outage of the historian is one of every tag, and would leave room for nothing else.
+    timed = sorted((f for f in found.findings if f.start is not None), key=lambda f: f.fault is Fault.GAP)[:_CLOSE_UPS]
     pictures = (
         (
             Picture(
