@@ -113,9 +113,7 @@ def advise(
         DatasetError,
         HistorianError,
     ) as error:  # the clock stands in an outage: that is no wrong input, and no time to advise
-        first = historian.report.first
-        if first is not None and now < first:
-            raise  # before the record begins there is nothing to hold for: that is wrong input
+        condition(plant, open_historian(plant), end=now)  # raises where nothing lies before: that is wrong input
         reason = f"there is no history to advise from: {error}"
         return Advised(advice=_hold(plant, now, reason), plan=None, rows=np.full((1, len(plant.columns)), np.nan))
     future = future_dvs(plant, read_announced(plant), now, optimizer.horizon.steps)
