@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 from connectors.options import TableOptions
@@ -111,13 +113,18 @@ def qualities(cells: pl.Series, options: TableOptions, place: str) -> pl.DataFra
     return pl.DataFrame({"status": status, "quality": quality})
 
 
+def is_code(cell: str) -> bool:
+    """Whether a quality is a whole number; the squared sign of 19\u00b2 is a digit to Python and none to us."""
+    return re.fullmatch(r"[+-]?[0-9]+", cell) is not None
+
+
 def _meaning(cell: str, options: TableOptions, place: str) -> int:
     how = options.quality
     if isinstance(how, dict):
         own = {str(key).casefold(): word for key, word in how.items()}
         if cell.casefold() in own:
             return int(Quality[own[cell.casefold()].upper()])
-    elif cell.lstrip("+-").isdigit():
+    elif is_code(cell):
         code = int(cell)
         if how == "opc-da":
             return int(_OPC_DA[code >> 6 & 0b11])

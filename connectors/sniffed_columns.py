@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from connectors.cells import OPC_DA_CODES, QUALITY_WORDS
+from connectors.cells import OPC_DA_CODES, QUALITY_WORDS, is_code
 from connectors.stamp_formats import STAMP
 from connectors.stamps import stripped
 from procmodel.data.exports import Question
@@ -152,8 +152,8 @@ def _which_decimal(cell: str) -> Question:
 def quality_of(columns: Sequence[Column]) -> tuple[dict[str, Any], Question | None]:
     """Setting `quality` of quality columns, as far as it is not the default."""
     seen = {str(cell) for column in columns for cell in column.cells.unique().to_list()}
-    codes = sorted(int(cell) for cell in seen if cell.lstrip("+-").isdigit())
-    strange = sorted(cell for cell in seen if cell.casefold() not in QUALITY_WORDS and not cell.lstrip("+-").isdigit())
+    codes = sorted(int(cell) for cell in seen if is_code(cell))
+    strange = sorted(cell for cell in seen if cell.casefold() not in QUALITY_WORDS and not is_code(cell))
     key = "history.options.quality"
     if strange or (codes and len(codes) < len(seen)):
         listed = ", ".join((strange + [str(code) for code in codes])[:10])

@@ -297,3 +297,9 @@ def test_columns_beside_the_time_that_the_options_name_must_be_there_too(tmp_pat
         HistorianError, match=r"history\.options\.time\.(date|bias\.column) is '.*', but the columns are"
     ):
         source.read(Query(tags=("A",)))
+
+
+@pytest.mark.parametrize("cell", ["19\u00b2", "+-5", "\u0661"])
+def test_a_quality_that_only_looks_like_a_number_is_an_unknown_word(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(HistorianError, match="unknown quality"):
+        quality_of(tmp_path, ["192", cell], "opc-da")
