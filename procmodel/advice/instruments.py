@@ -20,8 +20,6 @@ from procmodel.plant import Kind, Plant, Role, Tag
 # An operator may move an MV, and weather a DV, faster than the record shows: after so many rows at the new level it is
 # believed. A CV is not: what it does at once no plant does, and a level read in inches stays where it jumped to.
 SETTLED = 3
-# An MV that somebody else moves has settled when it shows the same value in so many rows.
-MOVED = 2
 _ANYTHING = Normal(low=-math.inf, high=math.inf, jump=math.inf, still=math.inf)
 
 
@@ -97,7 +95,7 @@ def _moved_by_others(values_R: np.ndarray, tag: Tag) -> Fault | None:
     """
     if tag.max_move is None or len(values_R) < 2:
         return None
-    steps = np.diff(values_R[-MOVED:])  # NaN compares as False
+    steps = np.diff(values_R[-SETTLED:])  # NaN compares as False
     far = np.flatnonzero((steps > tag.max_move.up * (1 + 1e-6)) | (-steps > tag.max_move.down * (1 + 1e-6)))
     if not len(far):
         return None

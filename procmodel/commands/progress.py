@@ -52,13 +52,14 @@ class Progress:
             print(f"{name} ...", file=sys.stderr, flush=True)
 
     def step(self, done: int, total: int, what: str = "") -> None:
-        """So much of the stage is done."""
+        """So much of the stage is done; a total of 0 is not known yet."""
         words = f"{self._name}: {what}" if what else self._name
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total, description=words)
+            self._bar.update(self._task, completed=done, total=total or None, description=words)
         elif not self._quiet and time.perf_counter() - self._told > _EVERY:
             self._told = time.perf_counter()
-            print(f"{words} {100 * done // max(total, 1)} %", file=sys.stderr, flush=True)
+            far = f"{100 * done // total} %" if total else f"{done:,}"
+            print(f"{words} {far}", file=sys.stderr, flush=True)
 
     def _close(self, *, whole: bool) -> None:
         if not self._name:

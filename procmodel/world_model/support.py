@@ -14,6 +14,9 @@ import numpy as np
 # A plan may go so many times as far as 99.9 % of the record's own latents: setpoints and limits lead to the edge of
 # what was recorded, and a little beyond is known ground to a model that is nearly linear there.
 _QUANTILE, _ROOM = 0.999, 2.0
+# Advice moves faster than operators do, so that its way leads through latents that no record shows, however well the
+# plant is known: on the quadruple tank, 240 healthy plans went to 2.4 times the quantile and came to rest at 0.4 times.
+_ON_THE_WAY = 0.5
 # Directions with less than this share of the largest variance are rounding; whitening would blow them up.
 _RANK = 1e-6
 
@@ -53,8 +56,10 @@ class Support:
             return np.asarray(np.sqrt(np.mean(white_NK**2, axis=1)))
 
     def distance(self, latents_ND: np.ndarray) -> float:
-        """The largest along a plan."""
-        return float(np.max(self.distances(latents_ND), initial=0.0))
+        """The largest along a plan; on the way to where it comes to rest, in its last quarter, it counts half."""
+        far_N = self.distances(latents_ND)
+        far_N[: len(far_N) - max(1, len(far_N) // 4)] *= _ON_THE_WAY
+        return float(np.max(far_N, initial=0.0))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON; every float64 comes back exactly."""

@@ -121,7 +121,7 @@ def test_a_disturbance_that_steps_is_believed_once_it_has_settled_and_a_level_is
 def test_a_valve_that_goes_further_than_advice_may_is_waited_for(instruments: Instruments) -> None:
     rows_RC, c = record(instruments.plant)[100 : 100 + ROWS], at(instruments.plant, "FC1.SP")
     rows_RC[:, c] = 40.0
-    for count, held in ((1, True), (2, False), (3, False)):
+    for count, held in ((1, True), (2, True), (3, False)):
         rows_RC[-count:, c] = 46.0  # max_move is 5
         believed_RC, faults = instruments.judge(rows_RC)
         assert ("FC1.SP" in faults) is held

@@ -42,7 +42,8 @@ def export() -> str:
     rng = np.random.default_rng(0)
     lines, valve, level = ["time,FC1.SP,LI1.PV"], 50.0, 50.0
     for row in range(ROWS):
-        valve = float(np.clip(50 + 10 * rng.normal(), 10, 90)) if rng.random() < 0.08 else valve
+        moved = rng.random() < 0.08 and row < ROWS - 5  # advice waits until a hand on the valve has settled
+        valve = float(np.clip(50 + 10 * rng.normal(), 10, 90)) if moved else valve
         level += 0.1 * (valve - level) + 0.05 * rng.normal()
         stamp = (START + timedelta(seconds=STEP * row)).isoformat().replace("+00:00", "Z")
         outage = 400 <= row < 430
