@@ -11,9 +11,10 @@ from typing import Any, Self
 
 import numpy as np
 
-# A plan may go so many times as far as 99.9 % of the record's own latents: setpoints and limits lead to the edge of
-# what was recorded, and a little beyond is known ground to a model that is nearly linear there.
-_QUANTILE, _ROOM = 0.999, 2.0
+# A plan may go so many times as far as 99.9 % of the record's own latents. An economic optimum lies in a corner that
+# operators seldom visit: on the evaporator, advice at 1.001 times the oracle's cost came to rest at 2.7 times the
+# quantile, and a limit of twice the quantile held it there, outside its rank-1 limit.
+_QUANTILE, _ROOM = 0.999, 4.0
 # Advice moves faster than operators do, so that its way leads through latents that no record shows, however well the
 # plant is known: on the quadruple tank, 240 healthy plans went to 2.4 times the quantile and came to rest at 0.4 times.
 _ON_THE_WAY = 0.5

@@ -51,7 +51,7 @@ def test_the_fit_is_the_least_of_its_loss(kind: str) -> None:
     least = total(flat.weights_F, flat.offset)
     for _ in range(200):
         off = 1e-3 * rng.normal(size=4)
-        assert total(flat.weights_F + off[:3], flat.offset + off[3]) >= least - 1e-8
+        assert total(flat.weights_F + off[:3], flat.offset + off[3]) >= least - 1e-7  # Newton ends at a step of 1e-7
 
 
 @pytest.mark.parametrize("kind", KINDS)

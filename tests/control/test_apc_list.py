@@ -259,7 +259,7 @@ def test_limits_that_no_rest_can_keep_are_given_up_lowest_rank_first() -> None:
 def test_a_target_does_not_flip_for_next_to_nothing() -> None:
     even, odd = [[1.0, 0.667], [0.0, 0.0]], [[1.0, 0.666], [0.0, 0.0]]
     near_tie = layer()
-    first = targets(near_tie, [[1.0, 0.60], [0.0, 0.0]])
+    first = targets(near_tie, even)
     for gain in (even, odd, [[1.0, 0.668], [0.0, 0.0]]):  # which of the two earns more per bar changes each time
         again = targets(near_tie, gain, before=first)
         assert max(abs(again.u[name] - first.u[name]) for name in again.u) < 1.5  # the other corner is 9 away

@@ -176,11 +176,12 @@ def history_is_handed_over_as_in_training(opt: Optimizer) -> None:
 def test_planner_history_unlike_training_history(monkeypatch: pytest.MonkeyPatch) -> None:
     history_is_handed_over_as_in_training(optimizer(Recorder))
     from procmodel.control import bias
-    from procmodel.control import optimizer as module
+    from procmodel.control import past as module
 
     def filled_first(model: Any, scaler: Any, rows_RC: np.ndarray) -> Any:
-        return bias.encode_history(model, scaler, bias.filled(rows_RC))
+        return unspoilt(model, scaler, bias.filled(rows_RC))
 
+    unspoilt = bias.encode_history
     monkeypatch.setattr(module, "encode_history", filled_first)
     with pytest.raises(AssertionError):
         history_is_handed_over_as_in_training(optimizer(Recorder))
@@ -208,7 +209,7 @@ def test_an_optimiser_that_never_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     the_plan_moves_where_moving_pays(optimizer())
     from procmodel.control import sqp
 
-    monkeypatch.setattr(sqp, "STEP_LENGTHS", (0.0, 0.0, 0.0, 0.0))
+    monkeypatch.setattr(sqp, "_changes", lambda problem, trial, step, lengths: trial.changes_KMU[[0] * len(lengths)])
     with pytest.raises(AssertionError):
         the_plan_moves_where_moving_pays(optimizer())
 

@@ -23,7 +23,7 @@ def test_a_typical_latent_is_at_distance_one_whatever_the_directions_are_worth()
 def test_the_limit_leaves_room_beyond_the_record_and_no_more() -> None:
     support = Support.of(CLOUD)
     assert (support.distances(CLOUD) < support.limit).all()
-    assert support.distance(np.array([[10.0, 0.0, -3.0], [10.0, 4.0, -3.0]])) > support.limit  # 20 spreads
+    assert support.distance(np.array([[10.0, 0.0, -3.0], [10.0, 8.0, -3.0]])) > support.limit  # 40 spreads
     assert support.distance(CLOUD[:5]) == support.distances(CLOUD[:5]).max()
 
 
