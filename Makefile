@@ -24,16 +24,19 @@ define installed
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check clean
+.PHONY: help demo test servers lint types check clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/installed ## set up, then the whole job on a simulated plant (ARGS='--plant quadruple-tank')
 	@$(BIN)/procmodel demo $(ARGS)
 
 test: $(VENV)/installed-dev ## set up, then all tests (ARGS='tests/plant -x')
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest $(ARGS)
+
+servers: ## install what tests of server historians run against (apt, npm); tests skip what is not there
+	@.ci/servers
 
 lint: $(VENV)/installed-dev ## style and common slips
 	@$(BIN)/ruff check .

@@ -62,7 +62,7 @@ def test_all_controllers_meet_the_same_weather_the_same_noise_and_the_same_start
         np.testing.assert_allclose(held.rows[:, cv] - held.y, moved.rows[:, cv] - moved.y, atol=1e-12)
         assert np.abs(held.y - moved.y).max() > 0
         np.testing.assert_array_equal(held.rows[:, mv], held.u)
-    assert np.abs(result.trials["hold"][0].d - result.trials["hold"][1].d).max() > 0  # another seed, another day
+    assert np.abs(result.trials["hold"][0].y - result.trials["hold"][1].y).max() > 0  # another seed, another day
 
 
 @pytest.mark.parametrize("name", REFERENCE_PLANTS)
