@@ -157,7 +157,7 @@ def make() -> ReferencePlant:
         margins={},
         noise=np.array([0.0, 0.0, 0.15, 0.1, 0.003]),
         lab_error={},
-        substeps=2,
+        substeps=4,
         operator=crew,
         disturbances=disturbances,
         setpoints=setpoints,

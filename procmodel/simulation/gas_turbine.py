@@ -153,7 +153,7 @@ def make() -> ReferencePlant:
         margins={},
         noise=np.array([0.0, 0.0, 0.01, 0.4, 0.1, 0.1]),
         lab_error={},
-        substeps=8,
+        substeps=16,
         element_rows=1,  # one implicit step in place of eight explicit ones
         operator=crew,
         disturbances=disturbances,

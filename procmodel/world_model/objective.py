@@ -107,7 +107,11 @@ def objective(
         held = anchor(model, z0_BD[:n], u_BU[:n], d_BV[:n], anchor_steps)
     if anchor_steps and weights.signs and declared_UY is not None:
         n = SIGN_BATCH
-        against = contradiction(model, z0_BD[:n], u_BU[:n], d_BV[:n], anchor_steps, declared_UY)
+        asked = (model, z0_BD[:n], u_BU[:n], d_BV[:n], anchor_steps, declared_UY)
+        with torch.no_grad():  # mostly there is none, and a graph of that long run costs twice the run
+            against = contradiction(*asked)
+        if against > 0:
+            against = contradiction(*asked)
     return _weighed(
         weights,
         len(values_BTC),
