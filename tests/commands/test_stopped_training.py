@@ -22,6 +22,11 @@ PROGRAM = "from procmodel.cli import main; main()"
 EPOCHS, BATCHES = 400, 100
 
 
+def _hears_ctrl_c() -> None:
+    """A shell's background job ignores SIGINT, and so would the process that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def begun(site: Path) -> subprocess.Popen[str]:
     """A training far longer than the wait, stopped nowhere yet but past its first epoch."""
     plant = site / "plant.yaml"
@@ -34,6 +39,7 @@ def begun(site: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_hears_ctrl_c,
     )
     deadline = time.monotonic() + 120
     while not kept(site) and process.poll() is None and time.monotonic() < deadline:
