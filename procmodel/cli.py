@@ -7,23 +7,20 @@ Whatever is slow to import is imported by the command that needs it.
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from procmodel.commands.options import ask, limits_of, moment_of, pairs_of, setpoints_of, span_of, statuses_of
+from procmodel.commands.tell import print_json, show, tell_claims, tell_demo, tell_open_loop
 from procmodel.errors import InputError, ProcmodelError
 
 if TYPE_CHECKING:
-    from procmodel.advice import Advice
-    from procmodel.data.exports import Question
-    from procmodel.plant import Plant, Status
+    from procmodel.plant import Plant
 
 app = typer.Typer(
     help="World models and constrained advice for industrial process control. Advice only: it never writes to a plant.",
@@ -61,10 +58,10 @@ def demo(
         results, advised = run(plant, (out or Path("runs") / f"demo-{plant}").absolute(), progress, quick=quick)
     results["seconds"] = progress.seconds
     if as_json:
-        _print_json(results)
+        print_json(results)
         return
-    _tell_demo(results)
-    _show(advised.advice, "Europe/Zurich")
+    tell_demo(results)
+    show(advised.advice, "Europe/Zurich")
     print(f"\nReport: {results['report']}")
 
 
@@ -82,16 +79,16 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Draft a plant file from an export: its shape, units, ranges, sampling and likely roles, with the reasons."""
-    answers = _pairs("--answer", answer or [], "history.options.quality=opc-da")
+    answers = pairs_of("--answer", answer or [], "history.options.quality=opc-da")
     from procmodel.commands import init as command
 
     given = {key: command.parsed(value) for key, value in answers.items()}
     if timezone is not None:
         given[command.ZONE] = timezone
-    ask = _ask if sys.stdin.isatty() and sys.stderr.isatty() and not as_json else None
-    drafted = command.init(exports, out, given, name=name, ask=ask)
+    asks = ask if sys.stdin.isatty() and sys.stderr.isatty() and not as_json else None
+    drafted = command.init(exports, out, given, name=name, ask=asks)
     if as_json:
-        _print_json(drafted.to_dict())
+        print_json(drafted.to_dict())
         return
     print("\n".join(command.summary(drafted)))
 
@@ -107,7 +104,7 @@ def ingest(
     overlap: Annotated[str, typer.Option(help="With --update: how late a sample may come, such as 1 h.")] = "1 h",
 ) -> None:
     """Read the plant's history, put it on the grid, and store it with what the read met."""
-    plant, span = _plant(plant_file), _span(start, end)
+    plant, span = _plant(plant_file), span_of(start, end)
     if update and span != (None, None):
         raise InputError("--update goes on from the stored dataset; leave out --start and --end.")
     from procmodel.plant.units import parse_duration
@@ -121,7 +118,7 @@ def ingest(
         read = model.renew(plant, place, progress, late) if update else model.ingest(plant, place, progress, *span)
         facts = model.ingest_facts(read, plant)
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     print(f"{facts['rows']} rows of {facts['sample_time_s']:g} s from {facts['start']}, {len(plant.columns)} tags.")
     print(f"Campaigns: {', '.join(facts['campaigns'])}\nDataset: {place.dataset}")
@@ -136,7 +133,7 @@ def check(
     end: Annotated[str | None, typer.Option(help="Up to this ISO time with its zone. Default: all there is.")] = None,
 ) -> None:
     """Say whether the record is fit to learn from: gaps, faults of instruments, compression, excitation."""
-    plant, span = _plant(plant_file), _span(start, end)
+    plant, span = _plant(plant_file), span_of(start, end)
     from procmodel.commands import model
     from procmodel.commands.check import check as run
     from procmodel.commands.progress import Progress
@@ -144,7 +141,7 @@ def check(
     with Progress() as progress:
         results = run(plant, model.place_of(plant, out).out / "check.html", progress, *span)
     if as_json:
-        _print_json(results)
+        print_json(results)
         return
     for finding in results["findings"]:
         when = f" ({finding['start'][:19]})" if finding["start"] else ""
@@ -169,7 +166,7 @@ def train(plant_file: PlantFile, out: Out = None, as_json: Json = False) -> None
         artifact = model.train_model(plant, model.dataset_of(plant, place, progress), place, progress)
     facts = {**model.train_facts(artifact, plant), "model": str(place.model), "seconds": progress.seconds}
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     for mv, audit in facts["excitation"].items():
         answers = "answer the CVs (feedback)" if audit["moves_answer_cvs"] else "are the operators' own"
@@ -198,13 +195,13 @@ def evaluate(plant_file: PlantFile, out: Out = None, as_json: Json = False) -> N
     results["seconds"] = progress.seconds
     passed = bool(results["gains"]["gate"]["passed"])
     if as_json:
-        _print_json(results)
+        print_json(results)
     else:
-        _tell_open_loop(results["open_loop"])
+        tell_open_loop(results["open_loop"])
         for name, run_of in results.get("free_run", {}).items():
             print(f"Free run {name}: RMSE {run_of['rmse']:.4g} {run_of['unit']} (spread {run_of['spread']:.2g})")
         print("Declared signs: " + ("all found." if passed else "; ".join(results["gains"]["gate"]["reasons"])))
-        _tell_claims(results["claims"])
+        tell_claims(results["claims"])
         print(f"Report: {results['report']}")
     if not passed:
         raise typer.Exit(1)
@@ -231,8 +228,8 @@ def advise(
 ) -> None:
     """Say which setpoints to move now, by how much and what will happen; or hold, with the reason (exit code 1)."""
     plant = _plant(plant_file)
-    clock, targets = _moment("--at", None if at == "latest" else at), _setpoints(setpoint or [])
-    limits, statuses = _limits(limit or []), _statuses(status or [])
+    clock, targets = moment_of("--at", None if at == "latest" else at), setpoints_of(setpoint or [])
+    limits, statuses = limits_of(limit or []), statuses_of(status or [])
     from procmodel.commands import model
     from procmodel.commands.advise import advise as run
     from procmodel.training.artifact import load_artifact
@@ -243,9 +240,9 @@ def advise(
         explain=explain,
     )  # fmt: skip
     if as_json:
-        _print_json(advised.advice.to_dict())
+        print_json(advised.advice.to_dict())
     else:
-        _show(advised.advice, plant.history.timezone if plant.history else None)
+        show(advised.advice, plant.history.timezone if plant.history else None)
     if not advised.advice.is_move:
         raise typer.Exit(1)
 
@@ -266,7 +263,7 @@ def head_fit(
     with Progress() as progress:
         facts = {**head.head_facts(head.fit(plant, place, name, progress)), "model": str(place.model)}
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     print(
         f"{name}: {facts['labels']} labels, {facts['form']}; error {facts['error']:.3g}, skill {facts['skill']:.2f} on "
@@ -320,150 +317,3 @@ def _plant(path: Path) -> Plant:
     from procmodel.plant import load_plant
 
     return load_plant(path)
-
-
-def _moment(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise InputError(f"{option} {text!r} is no ISO time. Write it as 2026-01-05T12:00:00+01:00.") from None
-    if moment.tzinfo is None:
-        raise InputError(f"{option} {text!r} has no time zone. Write it with one, as 2026-01-05T12:00:00+01:00.")
-    return moment
-
-
-def _span(start: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
-    first, last = _moment("--start", start), _moment("--end", end)
-    if first is not None and last is not None and first >= last:
-        raise InputError(f"--start {start} has to lie before --end {end}.")
-    return first, last
-
-
-def _ask(question: Question) -> str:
-    """A question of `init`, put on the terminal."""
-    if not question.choices:
-        return str(typer.prompt(question.text, err=True))
-    print(question.text, file=sys.stderr)
-    for number, choice in enumerate(question.choices, start=1):
-        print(f"  {number}  {choice}", file=sys.stderr)
-    answer = str(typer.prompt("Number, or an answer of your own", err=True))
-    if answer.isdigit() and 1 <= int(answer) <= len(question.choices):
-        chosen = question.choices[int(answer) - 1]
-        return chosen if isinstance(chosen, str) else json.dumps(chosen)
-    return answer
-
-
-def _pairs(option: str, pairs: list[str], example: str) -> dict[str, str]:
-    found = {}
-    for pair in pairs:
-        key, sign, value = pair.partition("=")
-        if not (sign and key.strip() and value.strip()):
-            raise InputError(f"{option} {pair!r} needs KEY=VALUE, such as {example}.")
-        found[key.strip()] = value
-    return found
-
-
-def _setpoints(pairs: list[str]) -> dict[str, float]:
-    found = {}
-    for pair in pairs:
-        name, _, value = pair.partition("=")
-        try:
-            found[name.strip()] = float(value)
-        except ValueError:
-            raise InputError(f"--setpoint {pair!r} needs TAG=VALUE, such as LI101.PV=12.5.") from None
-        if not math.isfinite(found[name.strip()]):
-            raise InputError(f"--setpoint {pair!r} needs a finite value.")
-    return found
-
-
-def _limits(words: list[str]) -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = {}
-    for word in words:
-        name, _, value = word.partition("=")
-        tag, _, side = name.strip().rpartition(" ")
-        try:
-            at = float(value)
-        except ValueError:
-            at = math.nan
-        if side not in ("low", "high") or not tag.strip() or not math.isfinite(at):
-            raise InputError(
-                f"--limit {word!r} needs 'TAG low=VALUE' or 'TAG high=VALUE', such as 'LI103.PV high=2.8'."
-            )
-        found.setdefault(tag.strip(), {})[side] = at
-    return found
-
-
-def _statuses(pairs: list[str]) -> dict[str, Status]:
-    from procmodel.plant import Status
-
-    found = {}
-    for pair in pairs:
-        name, _, value = pair.partition("=")
-        try:
-            found[name.strip()] = Status(value.strip())
-        except ValueError:
-            known = ", ".join(Status)
-            raise InputError(f"--status {pair!r} needs TAG=STATUS, with one of {known}.") from None
-    return found
-
-
-def _print_json(value: Mapping[str, Any]) -> None:
-    print(json.dumps(_plain(value), indent=2, allow_nan=False))
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN, and knows no array."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, datetime | Path) else value
-
-
-def _show(advice: Advice, zone: str | None) -> None:
-    from rich.console import Console
-
-    from procmodel.advice.show import render
-
-    console = Console()
-    # The tables need room; where no terminal sets the width, they take what they need.
-    render(advice, console if console.is_terminal else Console(width=120), zone=ZoneInfo(zone or "UTC"))
-
-
-def _tell_demo(results: Mapping[str, Any]) -> None:
-    _tell_open_loop(results["open_loop"])
-    gains, loop = results["gains"], results["closed_loop"]
-    print(f"\nStep responses: {gains['right']} of {gains['pairs']} MV-CV pairs have the true sign.")
-    unit = loop["trial"]["cost_unit"]
-    print(f"\nClosed loop, mean of {len(loop['trial']['seeds'])} paired runs:")
-    for name in ("advice", "operator", "oracle", "hold"):
-        each = loop[name]
-        beyond = 100 * each["violation"].get("1", {"share": 0.0})["share"]
-        print(f"  {name:<9} cost {each['cost']:10.5g} {unit}   rank-1 limits broken {beyond:5.2f} % of the time   "
-              f"holds {each['holds']} of {each['decisions']}")  # fmt: skip
-    _tell_claims(results["claims"])
-    print()
-
-
-def _tell_open_loop(open_loop: Mapping[str, Any]) -> None:
-    print("\nForecast error on unseen days, divided by the CV's standard deviation:")
-    for cv, entry in open_loop.items():
-        words = []
-        for who in ("model", "arx", "persistence"):
-            steps = entry.get(who, {})
-            words.append(f"{who} " + " ".join(f"{steps[k]['over_std']:.3f}" for k in steps))
-        print(f"  {cv:<12} after {'/'.join(entry['model'])} rows: " + "   ".join(words))
-
-
-def _tell_claims(claims: list[Mapping[str, Any]]) -> None:
-    for claim in claims:
-        value = "-" if claim["value"] is None else f"{claim['value']:.4g}"
-        print(
-            f"  {'met ' if claim['met'] else 'MISSED'} {claim['claim']} = {value} ({claim['sense']} {claim['bound']:g})"
-        )

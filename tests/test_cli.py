@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 import procmodel
 from procmodel import cli
+from procmodel.commands import tell
 from procmodel.errors import CollapsedError, DatasetError
 
 ROOT = Path(procmodel.__file__).parents[1]
@@ -108,7 +109,7 @@ def test_what_json_cannot_hold_is_put_plainly() -> None:
     moment = datetime(2026, 1, 5, tzinfo=UTC)
     value = {1: (np.float64("nan"), float("inf"), np.arange(2)), "at": moment, "in": Path("runs"), "flag": np.True_}
     plain = {"1": [None, None, [0, 1]], "at": str(moment), "in": "runs", "flag": True}
-    assert json.loads(json.dumps(cli._plain(value), allow_nan=False)) == plain
+    assert json.loads(json.dumps(tell.plain(value), allow_nan=False)) == plain
 
 
 def test_the_commands_start_without_anything_slow() -> None:

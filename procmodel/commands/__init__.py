@@ -1,1 +1,1 @@
-"""What each command does, without its printing: plant and options in, plain results out."""
+"""What each command does: plant and options in, plain results out. `options` reads its words, `tell` prints."""
