@@ -26,7 +26,7 @@ from procmodel.plant import Tag
 BATCH_ROWS = 131_072  # a few megabytes: what one core keeps near while the next one decodes
 FEWEST_ROWS = 2_000_000  # below, a table in memory costs little, and it is sorted and rid of doubles
 _SORTED_ROWS = 8_000_000  # of a row group that is held to be sorted, where it has to be: 170 MB
-_AHEAD = 2  # batches decoded before they are asked for
+_AHEAD = 12  # batches decoded before they are asked for: more than a row group of a million rows hands over at once
 _NOTHING = (pa.nulls(BATCH_ROWS, pa.int64()), pa.nulls(BATCH_ROWS, pa.string()))  # status and state, never told
 _CODES = {str(int(quality)): quality.name.lower() for quality in Quality}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

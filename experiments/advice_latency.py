@@ -140,10 +140,10 @@ def _peers(size: Size, kept: list[tuple[Problem, Plan]]) -> dict[str, dict[str, 
             print(f"{size.name}: {name}: {answers[-1]}", file=sys.stderr)
         found[name] = {
             "seconds": float(np.median([a[0] for a in answers])),
-            "success": all(a[1] for a in answers),
+            "success": all(bool(a[1]) for a in answers),
             "excess_over_ours": [a[2] for a in answers],
             "same_optimum": all(_counts(*a[:3]) for a in answers),
-            "ran_out_of_time": any(not a[1] and a[0] >= 0.9 * PATIENCE for a in answers),
+            "ran_out_of_time": any(not bool(a[1]) and a[0] >= 0.9 * PATIENCE for a in answers),
             "iterations": [a[3] for a in answers],
         }
     return found
@@ -151,7 +151,7 @@ def _peers(size: Size, kept: list[tuple[Problem, Plan]]) -> dict[str, dict[str, 
 
 def _counts(seconds: float, success: bool, excess: float) -> bool:
     """Whether a peer's time may be held against ours."""
-    return abs(excess) <= SAME if success else excess > -SAME and seconds >= 0.9 * PATIENCE
+    return bool(abs(excess) <= SAME if success else excess > -SAME and seconds >= 0.9 * PATIENCE)
 
 
 def _floor(made: Rig) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def report_of(name: str, outcome: Outcome, *, seconds: float, quick: bool) -> di
     """The JSON object of one run. A quick run says so and claims nothing."""
     bounds = {} if quick else BOUNDS.get(name, {})
     claims = [
-        Claim(claim=claim, value=outcome.values.get(claim), sense=sense, bound=bound)
+        Claim(claim=claim, value=in_json(outcome.values.get(claim)), sense=sense, bound=bound)
         for claim, (sense, bound) in bounds.items()
     ]
     return {

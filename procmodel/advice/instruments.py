@@ -16,10 +16,14 @@ import numpy as np
 
 from procmodel.data.normal import Normal
 from procmodel.plant import Kind, Plant, Role, Tag
+from procmodel.plant.tag import MaxMove
 
 # An operator may move an MV, and weather a DV, faster than the record shows: after so many rows at the new level it is
 # believed. A CV is not: what it does at once no plant does, and a level read in inches stays where it jumped to.
 SETTLED = 3
+WATCHED = 12
+"""Rows in which every further jump of an MV makes its advice wait `SETTLED` rows longer: a hand moves once, a bad signal
+again and again, and three rows in a row may well show its wrong value."""
 _ANYTHING = Normal(low=-math.inf, high=math.inf, jump=math.inf, still=math.inf)
 
 
@@ -76,7 +80,7 @@ def _column(values_R: np.ndarray, tag: Tag, normal: Normal) -> tuple[np.ndarray,
     frozen = _still_for(values_R)
     if frozen > normal.still:
         believed_R[len(values_R) - frozen + 1 :] = np.nan
-    if (moved := _moved_by_others(believed_R, tag)) is not None:
+    if (moved := _moved_by_others(believed_R, values_R, tag)) is not None:
         return believed_R, moved
     good = np.flatnonzero(np.isfinite(believed_R))
     rows = len(values_R) - 1 - int(good[-1]) if len(good) else len(values_R)
@@ -87,23 +91,31 @@ def _column(values_R: np.ndarray, tag: Tag, normal: Normal) -> tuple[np.ndarray,
     return believed_R, Fault(tag=tag.name, rows=rows, why=why)
 
 
-def _moved_by_others(values_R: np.ndarray, tag: Tag) -> Fault | None:
+def _moved_by_others(believed_R: np.ndarray, shown_R: np.ndarray, tag: Tag) -> Fault | None:
     """An MV that went further in one of the newest rows than an advice may: advice waits until that has settled.
 
     It stays in the history, where the model has to see it; but whether it is a hand on the setpoint or a bad signal,
     the next value may be another, and a move must not start from it.
     """
-    if tag.max_move is None or len(values_R) < 2:
+    if tag.max_move is None or len(believed_R) < 2:
         return None
-    steps = np.diff(values_R[-SETTLED:])  # NaN compares as False
-    far = np.flatnonzero((steps > tag.max_move.up * (1 + 1e-6)) | (-steps > tag.max_move.down * (1 + 1e-6)))
+    steps, far = _far_steps(believed_R[-WATCHED:], tag.max_move)
     if not len(far):
+        return None
+    rows, jumps = len(steps) - int(far[-1]), len(_far_steps(shown_R[-WATCHED:], tag.max_move)[1])
+    if rows >= SETTLED * jumps:
         return None
     return Fault(
         tag=tag.name,
-        rows=len(steps) - int(far[-1]),
+        rows=rows,
         why=f"it moved by {steps[far[-1]]:+.4g} {tag.unit} in one row, which no advice did; wait until it has settled",
     )
+
+
+def _far_steps(values_R: np.ndarray, most: MaxMove) -> tuple[np.ndarray, np.ndarray]:
+    """Steps from row to row, and which of them are further than an advice may go."""
+    steps = np.diff(values_R)  # NaN compares as False
+    return steps, np.flatnonzero((steps > most.up * (1 + 1e-6)) | (-steps > most.down * (1 + 1e-6)))
 
 
 def _why(newest: float, last: float, bounds: tuple[float, float], normal: Normal, frozen: int, unit: str) -> str:

@@ -166,3 +166,30 @@ def test_what_is_usual_comes_back_from_json_and_gaps_teach_nothing() -> None:
     stretches = (Stretch(name="a", start=0, stop=3), Stretch(name="b", start=3, stop=6))
     apart = Normal.of(np.array([1.0, 1.1, 1.0, 50.0, 50.1, 50.0]), stretches, steps=False)
     assert apart.jump < 1.0
+
+
+def fault_of_valve(instruments: Instruments, newest: list[float]) -> str:
+    """Why FC1.SP is not believed after these newest values; "" where it is. An advice moves it by at most `max_move`."""
+    rows_RC, c = record(instruments.plant)[100 : 100 + ROWS], at(instruments.plant, "FC1.SP")
+    rows_RC[:, c] = 40.0
+    rows_RC[-len(newest) :, c] = newest
+    fault = instruments.judge(rows_RC)[1].get("FC1.SP")
+    return fault.why if fault else ""
+
+
+def test_a_valve_moved_once_by_hand_is_believed_after_three_rows(instruments: Instruments) -> None:
+    assert "which no advice did" in fault_of_valve(instruments, [48.0] * 2)
+    assert fault_of_valve(instruments, [48.0] * 3) == ""
+
+
+def test_a_valve_whose_signal_jumped_to_and_fro_is_not_believed_after_three_rows_alike(
+    instruments: Instruments,
+) -> None:
+    spiking = [48.0, 48.0, 40.0, 40.0]
+    assert "which no advice did" in fault_of_valve(instruments, [*spiking, *[48.0] * 4])
+    assert "which no advice did" in fault_of_valve(instruments, [*spiking, *[48.0] * 6])
+    assert fault_of_valve(instruments, [*spiking, *[48.0] * 10]) == ""
+
+
+def test_a_valve_signal_that_spiked_for_one_row_and_came_back_is_believed(instruments: Instruments) -> None:
+    assert fault_of_valve(instruments, [48.0, 40.0]) == ""
