@@ -169,7 +169,7 @@ def test_what_is_usual_comes_back_from_json_and_gaps_teach_nothing() -> None:
 
 
 def fault_of_valve(instruments: Instruments, newest: list[float]) -> str:
-    """Why FC1.SP is not believed after these newest values; "" where it is. An advice moves it by at most `max_move`."""
+    """Why FC1.SP is not believed after these newest values, of which some are further than a move; "" where it is."""
     rows_RC, c = record(instruments.plant)[100 : 100 + ROWS], at(instruments.plant, "FC1.SP")
     rows_RC[:, c] = 40.0
     rows_RC[-len(newest) :, c] = newest
