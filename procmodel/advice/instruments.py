@@ -22,8 +22,8 @@ from procmodel.plant.tag import MaxMove
 # believed. A CV is not: what it does at once no plant does, and a level read in inches stays where it jumped to.
 SETTLED = 3
 WATCHED = 12
-"""Rows in which every further jump of an MV makes advice wait `SETTLED` rows longer: a hand moves once, a bad signal again
-and again, and three rows in a row may well show its wrong value."""
+"""Rows in which each further jump of an MV makes advice wait `SETTLED` rows longer: a hand moves once, a bad signal
+often, and three rows in a row may well show its wrong value."""
 _ANYTHING = Normal(low=-math.inf, high=math.inf, jump=math.inf, still=math.inf)
 
 
