@@ -21,9 +21,10 @@ from procmodel.plant.tag import MaxMove
 # An operator may move an MV, and weather a DV, faster than the record shows: after so many rows at the new level it is
 # believed. A CV is not: what it does at once no plant does, and a level read in inches stays where it jumped to.
 SETTLED = 3
-WATCHED = 12
-"""Rows in which each further jump of an MV makes advice wait `SETTLED` rows longer: a hand moves once, a bad signal
-often, and three rows in a row may well show its wrong value."""
+# An MV that went further than an advice may is waited for twice as long, since a move starts from what it shows: where
+# every third sample is wrong, three in a row are wrong once in 27 times and six once in 729. Each further jump within
+# the rows watched adds as many: a hand moves once, a bad signal often.
+MOVE_SETTLED, WATCHED = 6, 24
 _ANYTHING = Normal(low=-math.inf, high=math.inf, jump=math.inf, still=math.inf)
 
 
@@ -103,7 +104,7 @@ def _moved_by_others(believed_R: np.ndarray, shown_R: np.ndarray, tag: Tag) -> F
     if not len(far):
         return None
     rows, jumps = len(steps) - int(far[-1]), len(_far_steps(shown_R[-WATCHED:], tag.max_move)[1])
-    if rows >= SETTLED * jumps:
+    if rows >= MOVE_SETTLED * jumps:
         return None
     return Fault(
         tag=tag.name,
