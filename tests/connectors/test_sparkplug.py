@@ -9,7 +9,20 @@ import pytest
 
 pytest.importorskip("google.protobuf", reason="protobuf is not installed: pip install 'procmodel[mqtt]'")
 
-from sparkplug_writer import BOOLEAN, DATE_TIME, FLOAT, INT8, INT16, INT32, INT64, STRING, UINT32, metric, payload
+from sparkplug_writer import (
+    BOOLEAN,
+    DATE_TIME,
+    FLOAT,
+    INT8,
+    INT16,
+    INT32,
+    INT64,
+    STRING,
+    UINT32,
+    metric,
+    payload,
+    whole,
+)
 
 from connectors.sparkplug import decoded, rebirth_request
 from connectors.sparkplug_nodes import STALE, News, Nodes
@@ -85,6 +98,11 @@ def test_a_negative_byte_is_negative_whether_it_was_widened_or_not() -> None:
     narrow = metric("a", 0xFB, kind=UINT32, told=False)
     [found] = decoded(payload([narrow], seq=0)).metrics
     assert found.read(INT8) == (-5.0, None)
+
+
+def test_null_counts_though_a_value_stands_beside_it() -> None:
+    [found] = decoded(payload([metric("a", 5.0) + whole(7, 1)], seq=0)).metrics
+    assert found.read(0) == (None, None)
 
 
 def test_the_request_for_births_says_so_in_bytes() -> None:
