@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -12,6 +13,7 @@ import pyarrow as pa
 from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import DeltaError
 
+from connectors.about import About, AboutTable, TableName, spoken
 from connectors.cells import numbers, qualities
 from connectors.driver import Page, page_frame
 from connectors.options import TableOptions, Word
@@ -42,12 +44,14 @@ class DeltaOptions(ServerOptions):
         version: Of the table; absent: the newest.
         quality: What the quality column holds, as for SQL.
         storage: Settings of an object store. Keys belong into the environment, not here.
+        about: Table that tells of the tags, by its folder or address; with it as for SQL.
     """
 
     columns: DeltaColumns = DeltaColumns()
     version: int | None = None
     quality: Literal["words", "opc-da", "opc-ua"] | dict[str, Word] | None = None
     storage: dict[str, str] | None = None
+    about: AboutTable | None = None
 
 
 class DeltaHistorian(ServerHistorian):
@@ -74,17 +78,19 @@ class DeltaDriver:
             raise PlantFileError(f"history.path: got {history.path!r}, needs the folder or address of a Delta table.")
         self.place, self._options = history.path, options
         self.identity = (
-            f"{history.path} {options.version} {sorted(options.columns.model_dump().items())} {options.quality}"
+            f"{history.path} {options.version} {sorted(options.columns.model_dump().items())} {options.quality} "
+            f"{options.about.model_dump() if options.about else ''}"
         )
         self._lock = threading.Lock()
         self._table: Any = None
+        self._about = About(options.about, self._columns)
         names = options.columns
         self._tag, self._time, self._value = (_name(each) for each in (names.tag, names.time, names.value))
 
     def search(self, pattern: str) -> Iterator[TagInfo]:
-        """Names in the tag column."""
+        """Names in the tag column, with what a table tells of them."""
         found = self._ask(f"SELECT DISTINCT {self._tag} AS tag FROM samples")
-        yield from (TagInfo(name=str(name)) for name in found["tag"].drop_nulls().sort())
+        yield from self._about.of(TagInfo(name=str(name)) for name in found["tag"].drop_nulls().sort())
 
     def page(self, tag: str, start: datetime, end: datetime, limit: int) -> Page:
         """The first rows of a range, in order of time."""
@@ -96,15 +102,16 @@ class DeltaDriver:
         )
         meaning = TableOptions.model_validate({"quality": self._options.quality})
         read = numbers(found["value"], meaning, self.place)
+        value, state = spoken(read["value"], read["word"], self._about.states(tag))
         judged = qualities(found["quality"], meaning, self.place) if "quality" in found.columns else None
         frame = page_frame(
             found["time"].cast(UTC_TIME),
-            read["value"],
+            value,
             status=judged["status"] if judged is not None else None,
             quality=judged["quality"].set(found["quality"].is_null(), int(Quality.UNCERTAIN))
             if judged is not None
             else None,
-            state=read["word"],
+            state=state,
         )
         return Page(samples=frame, more=found.height >= limit)
 
@@ -116,16 +123,22 @@ class DeltaDriver:
         return newest if isinstance(newest, datetime) else None
 
     def close(self) -> None:
-        """Lets go of the table, so that the next read sees a newer one."""
+        """Lets go of the tables, so that the next read sees newer ones."""
+        self._about.close()
         with self._lock:
             self._table = None
 
+    def _columns(self, table: TableName, named: Mapping[str, str]) -> pl.DataFrame:
+        """Columns of another Delta table."""
+        place = table if isinstance(table, str) else "/".join(table)
+        asked = ", ".join(f"{_name(column)} AS {_name(name)}" for name, column in named.items())
+        with _delta_errors(place):
+            opened = DeltaTable(place, storage_options=self._options.storage)
+            return _answer(opened, "about", f"SELECT {asked} FROM about")
+
     def _ask(self, query: str) -> pl.DataFrame:
-        try:
-            reader = QueryBuilder().register("samples", self._opened()).execute(query)
-            return pl.DataFrame(pa.table(reader.read_all()))
-        except (DeltaError, OSError, ValueError) as error:
-            raise HistorianError(f"{self.place} cannot be read as a Delta table: {error}. Correct history.") from error
+        with _delta_errors(self.place):
+            return _answer(self._opened(), "samples", query)
 
     def _opened(self) -> Any:
         with self._lock:
@@ -141,6 +154,18 @@ class DeltaDriver:
                         )
                 self._table = table
             return self._table
+
+
+def _answer(table: Any, name: str, query: str) -> pl.DataFrame:
+    return pl.DataFrame(pa.table(QueryBuilder().register(name, table).execute(query).read_all()))
+
+
+@contextlib.contextmanager
+def _delta_errors(place: str) -> Iterator[None]:
+    try:
+        yield
+    except (DeltaError, OSError, ValueError) as error:
+        raise HistorianError(f"{place} cannot be read as a Delta table: {error}. Correct history.") from error
 
 
 def _name(name: str) -> str:

@@ -37,6 +37,7 @@ from procmodel.plant.checks import checked_options
 
 _DAYS = (20_000, 80_000)  # 1954 to 2119, as Excel counts days
 _LOOK = 60  # rows in which the head and the first sample lie
+_OLE, _OLD = bytes.fromhex("d0cf11e0a1b11ae1"), {".xls", ".xlsb"}  # how .xls and encrypted .xlsx begin
 Cell = Any  # what openpyxl makes of one: None, text, number, bool, or a moment
 Row = tuple[Cell, ...]
 
@@ -154,7 +155,11 @@ class ExcelTable(FileTable):
         return widened(head, next((row for row in following if any(row)), []), ragged=True), first
 
     def _sheet(self, most: int | None = None) -> Sheet:
-        read_bytes(self.file, most=4)
+        if read_bytes(self.file, most=8) == _OLE or self.file.suffix.lower() in _OLD:
+            raise HistorianError(
+                f"{self.file} is a workbook as Excel 97 to 2003 wrote them (.xls), a binary one (.xlsb), or one with a "
+                "password; none of them can be read. Open it in Excel and save it as .xlsx without a password."
+            )
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of styles and extensions that say nothing of the samples

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from connectors.about import About, spoken
 from connectors.credentials import Secret
 from connectors.driver import Page, empty_frame, page_frame
 from connectors.live_samples import microseconds, moment
@@ -74,16 +75,21 @@ class IgnitionDriver:
 
     def __init__(self, database: Database, options: IgnitionOptions) -> None:
         self.place = f"{database.place} (Ignition{f', provider {options.provider}' if options.provider else ''})"
-        self.identity = self.place
+        self.identity = f"{self.place} {options.about.model_dump() if options.about else ''}".rstrip()
         self._database, self._provider = database, options.provider
+        self._about = About(options.about, database.columns)
         self._lock = threading.Lock()
         self._known: dict[str, Known] = {}
 
     def search(self, pattern: str) -> Iterator[TagInfo]:
-        """All tag paths, as Ignition writes them. Units and ranges are not in its tables."""
-        asked = f"SELECT DISTINCT te.tagpath AS tag {self._tags()}"
-        for path in self._database.rows(asked, self._of_provider())["tag"].drop_nulls().sort():
-            yield TagInfo(name=str(path))
+        """All tag paths, as Ignition writes them. Its tables tell that text and dates step, and no more."""
+        asked = (
+            f"SELECT te.tagpath AS tag, MAX(CASE WHEN te.datatype IN (2, 3) THEN 1 ELSE 0 END) AS step {self._tags()}"
+        )
+        found = self._database.rows(f"{asked} GROUP BY te.tagpath", self._of_provider()).drop_nulls("tag").sort("tag")
+        yield from self._about.of(
+            TagInfo(name=str(path), step=True if step else None) for path, step in found.iter_rows()
+        )
 
     def page(self, tag: str, start: datetime, end: datetime, limit: int) -> Page:
         """The first samples of a range, group after group of tables."""
@@ -101,7 +107,7 @@ class IgnitionDriver:
             left -= found.height
         if not frames:
             return Page(samples=empty_frame(), more=False)
-        return Page(samples=_samples(pl.concat(frames)), more=left <= 0)
+        return Page(samples=_samples(pl.concat(frames), self._about.states(tag)), more=left <= 0)
 
     def newest(self, tag: str, before: datetime | None) -> datetime | None:
         """Time of the newest sample before a moment."""
@@ -118,6 +124,7 @@ class IgnitionDriver:
         """Ends the connections; tags and tables are looked for again, since both change."""
         with self._lock:
             self._known = {}
+        self._about.close()
         self._database.close()
 
     def _rows(
@@ -184,13 +191,14 @@ class IgnitionDriver:
         return () if self._provider is None else (self._provider,)
 
 
-def _samples(found: pl.DataFrame) -> pl.DataFrame:
+def _samples(found: pl.DataFrame, states: Mapping[int, str]) -> pl.DataFrame:
+    value, state = spoken(found["value"], found["state"], states)
     codes = found["status"].fill_null(0)
     meaning = {code: int(quality_of(code)) for code in codes.unique()}
     return page_frame(
         (found["t_stamp"] * 1000).cast(pl.Datetime("us", "UTC")),
-        found["value"],
+        value,
         status=found["status"],
         quality=codes.replace_strict(meaning, return_dtype=pl.Int8),
-        state=found["state"],
+        state=state,
     )

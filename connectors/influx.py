@@ -19,8 +19,18 @@ from procmodel.data.samples import TagInfo
 from procmodel.errors import HistorianError
 from procmodel.plant import History, Tag
 from procmodel.plant.checks import checked_options
+from procmodel.plant.tag import Frozen
 
 _TICK = timedelta(microseconds=1)
+
+
+class AboutTags(Frozen):
+    """Tags of theirs, beside each point, that tell of ours: their keys, by what they tell."""
+
+    unit: str | None = None
+    description: str | None = None
+    low: str | None = None
+    high: str | None = None
 
 
 class InfluxOptions(WebOptions):
@@ -32,6 +42,7 @@ class InfluxOptions(WebOptions):
         tag: Key of the tag whose value is the tag's name in the plant.
         field: The field that holds the value.
         policy: Retention policy; absent: the database's default.
+        about: Where units and the like stand.
     """
 
     database: str
@@ -39,6 +50,7 @@ class InfluxOptions(WebOptions):
     tag: str = "tag"
     field: str = "value"
     policy: str | None = None
+    about: AboutTags | None = None
 
 
 class InfluxHistorian(ServerHistorian):
@@ -68,10 +80,32 @@ class InfluxDriver:
         self._from = ".".join(map(_name, names[1:]))  # the database is named beside the query
 
     def search(self, pattern: str) -> Iterator[TagInfo]:
-        """Values of the tag key; units and ranges are not in it."""
-        asked = f"SHOW TAG VALUES FROM {_name(self._options.measurement)} WITH KEY = {_name(self._options.tag)}"
-        found = [row[1] for row in self._rows(asked)]
-        yield from (TagInfo(name=str(name)) for name in sorted(found))
+        """Values of the tag key, with what stands beside the newest point of each; text and truth step."""
+        step = True if self._kinds() <= {"boolean", "string"} else None
+        if self._options.about is None:
+            asked = f"SHOW TAG VALUES FROM {_name(self._options.measurement)} WITH KEY = {_name(self._options.tag)}"
+            yield from (TagInfo(name=str(name), step=step) for name in sorted(row[1] for row in self._rows(asked)))
+            return
+        keys = {told: key for told, key in self._options.about.model_dump().items() if key is not None}
+        by = ", ".join(map(_name, dict.fromkeys([self._options.tag, *keys.values()])))
+        found: dict[str, tuple[int, TagInfo]] = {}
+        for series in self._series(f"SELECT LAST({_name(self._options.field)}) FROM {self._from} GROUP BY {by}"):
+            beside, stamp = series["tags"], int(series["values"][0][0])
+            name, told = beside[self._options.tag], {told: beside[key] for told, key in keys.items()}
+            # A tag whose unit was written otherwise before has a series for each.
+            if name and (name not in found or stamp > found[name][0]):
+                found[name] = (
+                    stamp,
+                    TagInfo(
+                        name=name,
+                        unit=told.get("unit", ""),
+                        description=told.get("description", ""),
+                        low=_number(told.get("low"), self.place, "low"),
+                        high=_number(told.get("high"), self.place, "high"),
+                        step=step,
+                    ),
+                )
+        yield from (info for _, (_, info) in sorted(found.items()))
 
     def page(self, tag: str, start: datetime, end: datetime, limit: int) -> Page:
         """The first points of a range. Stamps are nanoseconds there; what is finer than ours is cut off."""
@@ -101,13 +135,21 @@ class InfluxDriver:
     def _is(self, tag: str) -> str:
         return f"{_name(self._options.tag)} = {_literal(tag)}"
 
+    def _kinds(self) -> set[str]:
+        """Types of the field: it may have another one in each shard; none where there is no such field."""
+        rows = self._rows(f"SHOW FIELD KEYS FROM {_name(self._options.measurement)}")
+        return {str(kind) for field, kind in rows if field == self._options.field} or {"unknown"}
+
     def _rows(self, query: str) -> list[list[Any]]:
+        return [row for series in self._series(query) for row in series["values"]]
+
+    def _series(self, query: str) -> list[dict[str, Any]]:
         """What a query answers. It is sent as GET, with which InfluxDB does not write."""
         answer = self._web.get("/query", {"db": self._options.database, "epoch": "ns", "q": query})
         [result] = answer["results"]
         if said := result.get("error"):
             raise HistorianError(f"{self.place} refused: {said}. Correct history.options.")
-        return [row for series in result.get("series", ()) for row in series["values"]]
+        return list(result.get("series", ()))
 
 
 def _name(name: str) -> str:
@@ -116,6 +158,15 @@ def _name(name: str) -> str:
 
 def _literal(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
+
+
+def _number(text: str | None, place: str, end: str) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError as error:
+        raise HistorianError(
+            f"{place}: {text!r} is no number, and history.options.about.{end} needs one. Name another key."
+        ) from error
 
 
 def _count(stamp: datetime) -> int:

@@ -2,7 +2,8 @@
 
 Nothing is lost: after each connection, and wherever the server says that its queue ran over or a message is missing,
 what came after the newest sample of each tag is read from the history, while what happens meanwhile waits. Nothing is
-doubled: of each tag only what is newer than its newest sample is handed over.
+doubled: of each tag only what is newer than its newest sample is handed over. Memory does not grow with what was
+missed: the history is handed over page by page, a few tags at a time, and what may wait meanwhile is bounded.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import asyncio
 import threading
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -34,11 +36,13 @@ from procmodel.plant.tag import nearest
 
 _ITEMS_AT_ONCE = 500
 _READS_AT_ONCE = 8
-_HISTORY_ROWS = 10_000
-_MOST_WAITING = 1_000_000
-"""Values that may wait to be taken; beyond, they are given up and read from the history again."""
+_HISTORY_ROWS = 1_000
+"""In a page of one tag: values of this library take about a kilobyte each."""
+_MOST_WAITING = 300_000
+"""Samples that may wait to be taken; what comes beyond is given up and read from the history again."""
 
-Waiting = deque[tuple[int, ua.DataValue]]
+Numbered = tuple[int, Sample]
+"""A sample with the number of its tag."""
 
 
 class OpcUaLive:
@@ -71,7 +75,7 @@ class OpcUaLive:
         self._states: list[Mapping[int, str]] = [{}] * len(self._tags)
         self._ids: list[ua.NodeId] = []
         self._begun = False
-        self._waiting: Waiting = deque()
+        self._waiting: deque[Numbered] = deque()
         self._broken = threading.Event()
         self._wake = threading.Event()
         self._ended = threading.Event()
@@ -87,22 +91,20 @@ class OpcUaLive:
         connections = 0
         try:
             while not self._ended.is_set():
-                if session is None or self._broken.is_set():
-                    if session is not None:
-                        session.close()
-                    session = self._connected()
-                    if session is None:
-                        return
-                    self.report.retries += connections > 0
-                    connections += 1
-                    found = self._bridged(session)
-                    if found is None:
-                        continue
-                    yield from self._batches(found)
-                if not self._waiting:
+                broken = session is None or self._broken.is_set()  # asked first: after a hole nothing arrives any more
+                yield from self._batches([self._waiting.popleft() for _ in range(len(self._waiting))])
+                if not broken:
                     self._wake.wait(self._options.live.every)
                     self._wake.clear()
-                yield from self._batches([self._waiting.popleft() for _ in range(len(self._waiting))])
+                    continue
+                if session is not None:
+                    session.close()
+                session = self._connected()
+                if session is None:
+                    return
+                self.report.retries += connections > 0
+                connections += 1
+                yield from self._bridged(session)
         finally:
             if session is not None:
                 session.close()
@@ -116,8 +118,8 @@ class OpcUaLive:
         """A session with everything subscribed; None where it was ended meanwhile."""
         attempt = 0
         while not self._ended.is_set():
-            self._broken.clear()
             self._waiting.clear()
+            self._broken.clear()
             self._sequence = None
             session = None
             try:
@@ -199,7 +201,10 @@ class OpcUaLive:
         self._wake.set()
 
     async def _published(self, result: ua.PublishResult) -> None:
-        """Takes a message of the subscription over, in the thread of the connection."""
+        """Takes a message of the subscription over, in the thread of the connection.
+
+        After a hole nothing more is taken: newer samples would hide what is missing from the bridge.
+        """
         message = result.NotificationMessage
         if message.NotificationData:
             number = int(message.SequenceNumber)
@@ -208,15 +213,15 @@ class OpcUaLive:
                 self._broken.set()
             self._sequence = number
         for notice in message.NotificationData or ():
-            if isinstance(notice, ua.DataChangeNotification):
-                values = [(item.ClientHandle, item.Value) for item in notice.MonitoredItems]
-                if self._ran_over(values) or len(self._waiting) > _MOST_WAITING:
-                    self._broken.set()
-                    self._waiting.clear()
-                else:
-                    self._waiting.extend(values)
-            elif isinstance(notice, ua.StatusChangeNotification):
+            if isinstance(notice, ua.StatusChangeNotification):
                 self._broken.set()
+            if not isinstance(notice, ua.DataChangeNotification) or self._broken.is_set():
+                continue
+            values = [(item.ClientHandle, item.Value) for item in notice.MonitoredItems]
+            if self._ran_over(values) or len(self._waiting) > _MOST_WAITING:
+                self._broken.set()
+            else:
+                self._waiting.extend(self._samples(values))
         self._wake.set()
 
     def _ran_over(self, values: Sequence[tuple[int, ua.DataValue]]) -> bool:
@@ -226,48 +231,56 @@ class OpcUaLive:
         most = self._options.live.queue
         return len(values) >= most and max(Counter(index for index, _ in values).values()) >= most
 
-    def _bridged(self, session: Session) -> list[tuple[int, ua.DataValue]] | None:
-        """What the history holds after each tag's newest sample; None where the connection was lost again."""
-        after = [(index, newest) for index, newest in enumerate(self._newest) if newest is not None]
-        if not after:
-            return []
-        try:
-            with server_errors(self._address):
-                return session.run(self._missed(session.services, after))
-        except TransientError:
-            self._broken.set()
-            return None
+    def _bridged(self, session: Session) -> Generator[pa.RecordBatch]:
+        """What the history holds after each tag's newest sample.
 
-    async def _missed(self, services: Any, after: Sequence[tuple[int, int]]) -> list[tuple[int, ua.DataValue]]:
+        It ends early where the connection is lost again: what was handed over is not asked for a second time.
+        """
+        behind = {index: newest for index, newest in enumerate(self._newest) if newest is not None}
         # What happens now is told by the subscription, and what happened before is in the history by then.
-        await asyncio.sleep(self._options.live.history_lag)
-        gate = asyncio.Semaphore(_READS_AT_ONCE)
+        self._ended.wait(self._options.live.history_lag if behind else 0.0)
+        while behind and not self._broken.is_set() and not self._ended.is_set():
+            asked = dict(islice(behind.items(), _READS_AT_ONCE))
+            try:
+                with server_errors(self._address):
+                    pages = session.run(self._pages(session.services, asked))
+            except TransientError:
+                self._broken.set()
+                break
+            for index, (found, more) in zip(asked, pages, strict=True):
+                yield from self._batches(found)
+                if more and found:
+                    behind[index] = found[-1][1].time
+                else:
+                    del behind[index]
+        if behind:
+            # The next bridge begins before these, and would take what is older than them for known.
+            held = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            self._waiting.extend(each for each in held if each[0] not in behind)
 
-        async def one(index: int, newest: int) -> list[tuple[int, ua.DataValue]]:
-            found: list[tuple[int, ua.DataValue]] = []
-            start, more = moment(newest + 1), True
-            async with gate:
-                while more:
-                    place = f"{self._address}, tag {self._tags[index]!r}"
-                    values, more = await first_values(
-                        services.history_read, self._ids[index], start, LAST, _HISTORY_ROWS, place=place
-                    )
-                    found += [(index, value) for value in values]
-                    stamps = [sample.time for value in values if (sample := sample_of(value)) is not None]
-                    if not stamps:
-                        break
-                    start = moment(max(stamps)) + timedelta(microseconds=1)
-            return found
+    async def _pages(self, services: Any, asked: Mapping[int, int]) -> list[tuple[list[Numbered], bool]]:
+        """For each tag what follows its newest sample, in order of time, and whether there may be more."""
 
-        return [each for part in await asyncio.gather(*(one(*pair) for pair in after)) for each in part]
+        async def page(index: int, newest: int) -> tuple[list[Numbered], bool]:
+            place = f"{self._address}, tag {self._tags[index]!r}"
+            values, more = await first_values(
+                services.history_read, self._ids[index], moment(newest + 1), LAST, _HISTORY_ROWS, place=place
+            )
+            found = self._samples((index, value) for value in values)
+            return sorted(found, key=lambda each: each[1].time), more
 
-    def _batches(self, values: Iterable[tuple[int, ua.DataValue]]) -> Generator[pa.RecordBatch]:
-        fresh: list[tuple[int, Sample]] = []
-        for index, value in values:
-            sample = sample_of(value, self._states[index])
+        return await asyncio.gather(*(page(*each) for each in asked.items()))
+
+    def _samples(self, values: Iterable[tuple[int, ua.DataValue]]) -> list[Numbered]:
+        """Values of numbered tags as samples, without those that carry no time at all."""
+        read = ((index, sample_of(value, self._states[index])) for index, value in values)
+        return [(index, sample) for index, sample in read if sample is not None]
+
+    def _batches(self, samples: Iterable[Numbered]) -> Generator[pa.RecordBatch]:
+        """Those of the samples that are newer than what was handed over of their tags."""
+        fresh: list[Numbered] = []
+        for index, sample in samples:
             newest = self._newest[index]
-            if sample is None:
-                continue
             if newest is not None and sample.time <= newest:
                 self.report.duplicates += 1
                 continue

@@ -9,13 +9,14 @@ from typing import Any
 
 import polars as pl
 
+from connectors.about import About, spoken
 from connectors.cells import numbers, qualities
 from connectors.credentials import Secret
 from connectors.driver import Page, page_frame
 from connectors.options import TableOptions
 from connectors.server import ServerHistorian
 from connectors.sql_database import VALUE, Database, quoted
-from connectors.sql_options import AboutTable, SqlOptions
+from connectors.sql_options import SqlOptions
 from connectors.sql_stamps import SqlClock
 from connectors.stamps import UTC_TIME
 from procmodel.data.samples import Quality, TagInfo
@@ -49,18 +50,18 @@ class SqlDriver:
         table = options.table if isinstance(options.table, str) else ".".join(options.table)
         self.place = f"{database.place} table {table}"
         self._database, self._options, self._timezone = database, options, timezone
-        meaning = options.model_dump(include={"table", "columns", "time", "ambiguous", "decimal", "quality"})
+        meaning = options.model_dump(include={"table", "columns", "time", "ambiguous", "decimal", "quality", "about"})
         self.identity = f"{self.place} {timezone} {sorted(meaning.items())}"
         self._table, names = quoted(options.table), options.columns
         self._tag, self._time = quoted(names.tag), quoted(names.time)
+        self._about = About(options.about, database.columns)
         self._lock = threading.Lock()
         self._known_clock: SqlClock | None = None
 
     def search(self, pattern: str) -> Iterator[TagInfo]:
         """Tags of the table that tells of them, else of the samples themselves."""
-        about = self._options.about
-        if about is not None:
-            yield from self._described(about)
+        if self._options.about is not None:
+            yield from self._about.infos().values()
             return
         found = self._database.rows(f"SELECT DISTINCT {self._tag} AS tag FROM {self._table}")
         yield from (TagInfo(name=str(name)) for name in found["tag"].drop_nulls().sort())
@@ -74,7 +75,7 @@ class SqlDriver:
         )
         values = (tag, clock.bound(start, wider=-1), clock.bound(end, wider=1))
         found = self._database.rows(asked, values, limit=limit)
-        return Page(samples=self._samples(found, clock), more=found.height >= limit)
+        return Page(samples=self._samples(tag, found, clock), more=found.height >= limit)
 
     def newest(self, tag: str, before: datetime | None) -> datetime | None:
         """Time of the newest row before a moment."""
@@ -96,6 +97,7 @@ class SqlDriver:
 
     def close(self) -> None:
         """Ends the connections."""
+        self._about.close()
         self._database.close()
 
     def _columns(self) -> str:
@@ -111,18 +113,19 @@ class SqlDriver:
         asked += [f"{quoted(names.state)} AS state"] if names.state else []
         return ", ".join(asked)
 
-    def _samples(self, found: pl.DataFrame, clock: SqlClock) -> pl.DataFrame:
+    def _samples(self, tag: str, found: pl.DataFrame, clock: SqlClock) -> pl.DataFrame:
         meaning = TableOptions(decimal=self._options.decimal, quality=self._options.quality)
         stamps = clock.utc(found["time"])
         value = numbers(found["value"], meaning, self.place)
         state = value["word"]
         if "text" in found.columns:
-            spoken = numbers(found["text"].cast(pl.String), meaning, self.place)
-            value = value.with_columns(value=value["value"].zip_with(value["value"].is_not_null(), spoken["value"]))
-            state = spoken["word"]
+            text = numbers(found["text"].cast(pl.String), meaning, self.place)
+            value = value.with_columns(value=value["value"].zip_with(value["value"].is_not_null(), text["value"]))
+            state = text["word"]
         if "state" in found.columns:
             said = found["state"].cast(pl.String)
             state = said.zip_with(said.is_not_null(), state)
+        number, state = spoken(value["value"], state.set(state == "", None), self._about.states(tag))
         judged = None
         if "quality" in found.columns:
             judged = qualities(found["quality"], meaning, f"{self.place}, column {self._options.columns.quality!r}")
@@ -131,10 +134,10 @@ class SqlDriver:
             judged = judged.with_columns(quality=judged["quality"].set(unsaid, int(Quality.UNCERTAIN)))
         frame = page_frame(
             stamps["time"],
-            value["value"],
+            number,
             status=judged["status"] if judged is not None else None,
             quality=judged["quality"] if judged is not None else [int(Quality.GOOD)] * found.height,
-            state=state.set(state == "", None),
+            state=state,
         )
         return frame.with_columns(mark=stamps["mark"])
 
@@ -154,20 +157,3 @@ class SqlDriver:
                 clock.check()
                 self._known_clock = clock
             return self._known_clock
-
-    def _described(self, about: AboutTable) -> Iterator[TagInfo]:
-        told = {
-            key: column for key in ("unit", "description", "low", "high", "step") if (column := getattr(about, key))
-        }
-        asked = ", ".join(f"{quoted(column)} AS {key}" for key, column in {"tag": about.tag, **told}.items())
-        found = self._database.rows(f"SELECT {asked} FROM {quoted(about.table)}")
-        for row in found.iter_rows(named=True):
-            if row["tag"] is not None:
-                yield TagInfo(
-                    name=str(row["tag"]),
-                    unit=str(row.get("unit") or ""),
-                    description=str(row.get("description") or ""),
-                    low=None if row.get("low") is None else float(row["low"]),
-                    high=None if row.get("high") is None else float(row["high"]),
-                    step=None if row.get("step") is None else bool(row["step"]),
-                )

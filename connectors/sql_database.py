@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,6 +101,18 @@ class Database:
             if isinstance(said, TransientError):
                 self._drop(me)
             raise said from error
+
+    def columns(self, table: str | Sequence[str], named: Mapping[str, str]) -> pl.DataFrame:
+        """Columns of a whole table.
+
+        Args:
+            named: Column there by its name in the answer.
+
+        Raises:
+            HistorianError: as for `rows`.
+        """
+        asked = ", ".join(f"{quoted(column)} AS {quoted(name)}" for name, column in named.items())
+        return self.rows(f"SELECT {asked} FROM {quoted(table)}")
 
     def close(self) -> None:
         """Ends all connections."""

@@ -6,12 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from connectors.about import AboutTable, TableName
 from connectors.options import Word
 from connectors.server_options import ServerOptions
 from procmodel.plant.tag import Frozen
-
-TableName = Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1, max_length=3)]
-"""`raw`, or with its schema: `[plant, raw]`."""
 
 
 class SqlColumns(Frozen):
@@ -43,24 +41,6 @@ class SqlTime(Frozen):
     format: Annotated[str, Field(pattern=r"^%Y.*%S(\.%3?f)?Z?$")] | None = None
 
 
-class AboutTable(Frozen):
-    """A table with a row per tag, for the search.
-
-    Attributes:
-        table: Its name.
-        tag: Column of tag names.
-        unit, description, low, high, step: Columns of what is known of it.
-    """
-
-    table: TableName
-    tag: str = "tag"
-    unit: str | None = None
-    description: str | None = None
-    low: str | None = None
-    high: str | None = None
-    step: str | None = None
-
-
 class SqlOptions(ServerOptions):
     """Where the samples are in a database.
 
@@ -72,7 +52,8 @@ class SqlOptions(ServerOptions):
             no order of rows to tell the passes apart, so "raise" is an error and "first" takes the first pass.
         decimal: Decimal sign where numbers are kept as text.
         quality: What the quality column holds: words, OPC DA or OPC UA codes, or your own mapping.
-        about: Table that tells of the tags.
+        about: Table that tells of the tags. Where it knows the words of a digital tag, a number gets its word and a
+            word its number.
     """
 
     table: TableName
@@ -89,6 +70,8 @@ class IgnitionOptions(ServerOptions):
 
     Attributes:
         provider: Tag provider, where several write to one database.
+        about: Table that tells of the tags, since Ignition's own do not; with it as for SQL.
     """
 
     provider: str | None = None
+    about: AboutTable | None = None

@@ -21,6 +21,7 @@ _KINDS = {
     ".xlsm": "excel",
     ".parquet": "parquet",
 }
+_OLD_WORKBOOKS = {".xls", ".xlsb"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +117,10 @@ def sniff(files: Path | Sequence[Path], known: Mapping[str, Any] | None = None) 
     listed = _files([files] if isinstance(files, Path) else files)
     kinds = {file.suffix.lower(): _KINDS.get(file.suffix.lower()) for file in listed}
     for ending, kind in kinds.items():
+        if ending in _OLD_WORKBOOKS:
+            raise HistorianError(
+                f"Workbooks that end in {ending} cannot be read. Open them in Excel and save as .xlsx."
+            )
         if kind is None:
             raise HistorianError(f"No connector is known for files that end in {ending!r}; known: {', '.join(_KINDS)}.")
     if len(set(kinds.values())) > 1:
@@ -129,7 +134,11 @@ def _files(given: Sequence[Path]) -> list[Path]:
     for each in given:
         if not each.exists():
             raise HistorianError(f"There is no {each}. Name an export file, or a folder of them.")
-        inside = sorted(file for file in each.iterdir() if file.suffix.lower() in _KINDS) if each.is_dir() else [each]
+        inside = (
+            sorted(file for file in each.iterdir() if file.suffix.lower() in {*_KINDS, *_OLD_WORKBOOKS})
+            if each.is_dir()
+            else [each]
+        )
         if not inside:
             raise HistorianError(f"{each} holds no export. Files that can be read end in {', '.join(_KINDS)}.")
         found.update(dict.fromkeys(inside))

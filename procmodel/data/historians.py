@@ -5,12 +5,14 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from procmodel.data.samples import Historian
+from procmodel.data.samples import Historian, Live
 from procmodel.errors import HistorianError, PlantFileError
 from procmodel.plant import Plant
 from procmodel.plant.tag import nearest
 
 GROUP = "procmodel.historians"
+LIVE_GROUP = "procmodel.live"
+"""Of sources that are followed as things happen."""
 
 
 def open_historian(plant: Plant) -> Historian:
@@ -29,13 +31,25 @@ def open_historian(plant: Plant) -> Historian:
     return historian
 
 
-def load_connector(kind: str) -> Any:
+def open_live(plant: Plant) -> Live:
+    """The source of `plant.history`, to be followed as things happen.
+
+    Raises:
+        PlantFileError, HistorianError: as for `open_historian`.
+    """
+    if plant.history is None:
+        raise PlantFileError(f"Plant {plant.name!r} has no history to follow. Add one to the plant file.")
+    live: Live = load_connector(plant.history.kind, LIVE_GROUP)(plant.history, plant.tags)
+    return live
+
+
+def load_connector(kind: str, group: str = GROUP) -> Any:
     """The connector of this kind: a class, made from a `History` and the plant's tags.
 
     Raises:
         HistorianError: as for `open_historian`.
     """
-    found = _connector(kind)
+    found = _connector(kind, group)
     try:
         return found.load()
     except ImportError as error:
@@ -46,11 +60,16 @@ def load_connector(kind: str) -> Any:
         ) from error
 
 
-def _connector(kind: str) -> EntryPoint:
-    known = {each.name: each for each in entry_points(group=GROUP)}
+def _connector(kind: str, group: str) -> EntryPoint:
+    known = {each.name: each for each in entry_points(group=group)}
     if not known:
         raise HistorianError(
             "No connector is installed. Install procmodel into this environment: pip install -e . in its folder."
+        )
+    if kind not in known and group == GROUP and kind in {each.name for each in entry_points(group=LIVE_GROUP)}:
+        raise HistorianError(
+            f"history.kind {kind!r} keeps no record that could be read: it can only be followed as things happen "
+            "(procmodel.data.historians.open_live). Name a historian that records it."
         )
     if kind not in known:
         raise HistorianError(

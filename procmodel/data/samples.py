@@ -132,6 +132,20 @@ class Historian(Protocol):
         ...
 
 
+class Live(Protocol):
+    """A source of signals that is followed as things happen."""
+
+    report: ReadReport
+
+    def samples(self) -> Iterator[pa.RecordBatch]:
+        """Samples in `SCHEMA` as they come, each tag's in rising time order unless it says otherwise."""
+        ...
+
+    def close(self) -> None:
+        """Ends `samples`; may be called from another thread."""
+        ...
+
+
 def utc_now() -> datetime:
     """Now, aware."""
     return datetime.now(UTC)

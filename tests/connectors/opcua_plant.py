@@ -116,6 +116,8 @@ class PlantServer:
     def remove(self, tag: str) -> None:
         """A variable and its history."""
         node = self.nodes.pop(tag)
+        # Subscriptions of connections that were cut live on for a while; the library does not await what it tells them.
+        self.server.iserver.aspace[node.nodeid].attributes[ua.AttributeIds.Value].datachange_callbacks.clear()
         self.loop.run(node.delete())
         self.store._datachanges.pop(node.nodeid, None)
 

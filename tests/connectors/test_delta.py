@@ -54,6 +54,41 @@ def test_an_older_version_may_be_read(folder: Path) -> None:
     assert len(rows_of(delta(folder, version=0), Query(tags=("TI1",)))["TI1"]) == 5
 
 
+@pytest.fixture
+def switches(tmp_path: Path) -> dict[str, Path]:
+    """A table of a switch and a level, one of the tags, and one of their states."""
+    rows = [("XS1", at(0), "0"), ("XS1", at(1), "Running"), ("XS1", at(2), "Melted"), ("LI1", at(0), "1")]
+    tables = {
+        "samples": pl.DataFrame(rows, schema=["tag", "time", "value"], orient="row").with_columns(
+            pl.col("time").dt.cast_time_unit("us")
+        ),
+        "about": pl.DataFrame(
+            {"tag": ["XS1", "LI1"], "eu": [None, "cm"], "note": ["pump", "tank"], "hi": [None, 80.0]}
+        ),
+        "states": pl.DataFrame({"tag": ["XS1", "XS1"], "code": [0, 1], "word": ["Stopped", "Running"]}),
+    }
+    for name, frame in tables.items():
+        deltalake.write_deltalake(str(tmp_path / name), frame.to_arrow())
+    return {name: tmp_path / name for name in tables}
+
+
+def test_another_table_tells_of_the_tags_and_of_the_words_of_digital_ones(switches: dict[str, Path]) -> None:
+    states = {"table": str(switches["states"])}
+    about = {"table": str(switches["about"]), "unit": "eu", "description": "note", "high": "hi", "states": states}
+    source = delta(switches["samples"], about=about)
+    level, pump = source.search()
+    assert (level.unit, level.description, level.high, level.states, level.step) == ("cm", "tank", 80.0, {}, None)
+    assert (pump.description, pump.states, pump.step) == ("pump", {0: "Stopped", 1: "Running"}, True)
+    rows = [row for batch in source.read(Query(tags=("XS1",))) for row in batch.to_pylist()]
+    assert [(row["value"], row["state"], row["quality"]) for row in rows] == [
+        (0.0, "Stopped", 0),
+        (1.0, "Running", 0),
+        (None, "Melted", 2),
+    ]
+    with pytest.raises(HistorianError, match="nowhere cannot be read as a Delta table"):
+        list(delta(switches["samples"], about={"table": str(switches["about"].parent / "nowhere")}).search())
+
+
 def test_what_is_not_there_is_told(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(HistorianError, match=r"no column 'valu' .*did you mean 'value'\?"):
         delta(folder, columns={"value": "valu"}).read(Query(tags=("TI1",)))

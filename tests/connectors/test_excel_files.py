@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from connectors.excel_files import ExcelHistorian
+from procmodel.data.exports import sniff
 from procmodel.data.samples import Quality, Query
 from procmodel.errors import HistorianError
 from procmodel.plant import History
@@ -94,6 +95,23 @@ def test_one_sheet_of_several_has_to_be_named(tmp_path: Path) -> None:
     assert table(historian(file, sheet="July"), "A")["value"].to_list() == [2.0]
     with pytest.raises(HistorianError, match="sheet is 'May', but the sheets are June, July"):
         historian(file, sheet="May").read(Query(tags=("A",)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)),
+        ("a.xlsx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)),  # with a password
+        ("a.XLS", b"<html><table><tr><td>time</td></tr></table></html>"),  # as some web pages export
+    ],
+)
+def test_an_old_or_locked_workbook_is_to_be_saved_anew(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(HistorianError, match=r"none of them can be read\. Open it in Excel and save it as \.xlsx"):
+        historian(tmp_path / name).read(Query(tags=("A",)))
+    for given in (tmp_path, tmp_path / name):
+        with pytest.raises(HistorianError, match=r"can(not)? be read\. Open .* in Excel and save .*as \.xlsx"):
+            sniff(given)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and then nothing", b"time,A\n1,2\n"])

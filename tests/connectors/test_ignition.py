@@ -45,8 +45,13 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     fill(
         kind,
         place,
-        [*TABLES, *(DATA.format(name) for name in names)],
         [
+            *TABLES,
+            *(DATA.format(name) for name in names),
+            "CREATE TABLE points (path TEXT, eu TEXT, hi DOUBLE PRECISION)",
+        ],
+        [
+            ("INSERT INTO points VALUES (?, ?, ?)", [("area/ti1", "degC", 150.0)]),
             ("INSERT INTO sqlth_drv VALUES (?, ?, ?)", [(1, "gateway", "default"), (2, "gateway", "other")]),
             ("INSERT INTO sqlth_scinfo VALUES (?, ?, ?)", [(1, "_exempt_", 1), (2, "_exempt_", 2)]),
             (
@@ -138,6 +143,13 @@ def test_tags_are_found_and_an_evil_path_is_only_a_path(address: str) -> None:
     assert rows_of(ignition(address), Query(tags=(evil,)))[evil] == [(at(0), 1.0, 0)]
     with pytest.raises(HistorianError, match=r"did you mean 'area/ti1'\?"):
         ignition(address).read(Query(tags=("area/ti2",)))
+
+
+def test_text_steps_and_a_table_of_ones_own_tells_the_rest(address: str) -> None:
+    about = {"table": "points", "tag": "path", "unit": "eu", "high": "hi"}
+    batch, _, temperature = ignition(address, about=about).search("area/*")
+    assert (batch.name, batch.step, batch.unit) == ("area/batch", True, "")
+    assert (temperature.step, temperature.unit, temperature.high) == (None, "degC", 150.0)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,13 @@ def fill(pool: Any, place: str, process: Any) -> None:
             lines += [
                 rf'raw\ "1",tag={key} value={100.5 * index + s} {int(at(s).timestamp())}000000000' for s in range(9)
             ]
+    for second, unit in ((0, "degF"), (1, "degC")):  # the unit was corrected
+        about = rf"unit={unit},note=reactor\ top,low=0,high=150.5"
+        lines.append(f"told,tag=TI1,{about} value={second} {int(at(second).timestamp())}000000000")
+    lines += [
+        f"told,tag=FI1 value=2 {int(at(0).timestamp())}000000000",
+        f"switches,tag=XS1 value=true {int(at(0).timestamp())}000000000",
+    ]
     reply = pool.request("POST", f"{place}/write?db=plant", body="\n".join(lines).encode())
     assert reply.status == 204, reply.data
 
@@ -104,6 +111,23 @@ def test_tags_are_found_and_unknown_ones_told(address: str) -> None:
         influx(address).read(Query(tags=("TI2",)))
     with pytest.raises(HistorianError, match="is not in the record"):
         influx(address).read(Query(tags=("a\\",)))
+
+
+def test_what_stands_beside_the_points_tells_of_the_tags(address: str) -> None:
+    about = {"unit": "unit", "description": "note", "low": "low", "high": "high"}
+    flow, temperature = influx(address, measurement="told", about=about).search()
+    assert (temperature.name, temperature.unit, temperature.description) == ("TI1", "degC", "reactor top")
+    assert (temperature.low, temperature.high, temperature.step) == (0.0, 150.5, None)
+    assert (flow.name, flow.unit, flow.low) == ("FI1", "", None)
+    with pytest.raises(HistorianError, match=r"'reactor top' is no number, and history\.options\.about\.low needs one"):
+        list(influx(address, measurement="told", about={"low": "note"}).search())
+
+
+def test_truth_values_step(address: str) -> None:
+    source = influx(address, measurement="switches")
+    [switch] = source.search()
+    assert (switch.name, switch.step) == ("XS1", True)
+    assert rows_of(source, Query(tags=("XS1",)))["XS1"] == [(at(0), 1.0, 0)]
 
 
 def test_a_database_that_is_not_there_is_told(address: str) -> None:

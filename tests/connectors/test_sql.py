@@ -151,6 +151,53 @@ def test_a_table_tells_of_the_tags(plant: tuple[str, str]) -> None:
     assert (info.low, info.high, info.step) == (0.0, 150.0, False)
 
 
+@pytest.fixture(params=["postgresql", "sqlite", "duckdb"])
+def digital(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """Two valves of one set of states: one recorded by numbers, one by words; and a level."""
+    kind = request.param
+    postgres = request.getfixturevalue("postgres") if kind == "postgresql" else ""
+    address = address_of(kind, postgres, tmp_path)
+    numbered = [("XV1", written(kind, at(s)), float(s)) for s in range(4)] + [("LI1", written(kind, at(0)), 1.0)]
+    worded = [("XV2", written(kind, at(s)), word) for s, word in enumerate(["Open", "Shut", "Stuck"])]
+    words = [("valve", 0, "Shut"), ("valve", 1, "Open"), ("valve", 2, "Travel"), ("other", 0, "No")]
+    fill(
+        kind,
+        address,
+        [
+            *(f"DROP TABLE IF EXISTS {name}" for name in ("numbered", "worded", "points", "words")),
+            f"CREATE TABLE numbered (tag TEXT, time {TYPES[kind]}, value DOUBLE PRECISION)",
+            f"CREATE TABLE worded (tag TEXT, time {TYPES[kind]}, value TEXT)",
+            "CREATE TABLE points (tag TEXT, digital TEXT, steps TEXT)",
+            'CREATE TABLE words ("set" TEXT, code INTEGER, word TEXT)',
+        ],
+        [
+            ("INSERT INTO numbered VALUES (?, ?, ?)", numbered),
+            ("INSERT INTO worded VALUES (?, ?, ?)", worded),
+            ("INSERT INTO points VALUES (?, ?, ?)", [("XV1", "valve", None), ("XV2", "valve", "1"), ("LI1", "", "0")]),
+            ("INSERT INTO words VALUES (?, ?, ?)", words),
+        ],
+    )
+    return kind, address
+
+
+def test_digital_tags_have_numbers_and_words_whichever_of_them_was_recorded(digital: tuple[str, str]) -> None:
+    kind, address = digital
+    about = {"table": "points", "set": "digital", "step": "steps", "states": {"table": "words", "of": "set"}}
+    found = {info.name: info for info in historian(address, table="numbered", about=about, **timed(kind)).search()}
+    assert found["XV1"].states == found["XV2"].states == {0: "Shut", 1: "Open", 2: "Travel"}
+    assert (found["LI1"].states, found["LI1"].step) == ({}, False)
+    assert (found["XV1"].step, found["XV2"].step) == (True, True)
+
+    def read(table: str, tag: str) -> list[tuple[float | None, str | None, int]]:
+        source = historian(address, table=table, about=about, **timed(kind))
+        rows = [row for batch in source.read(Query(tags=(tag,))) for row in batch.to_pylist()]
+        return [(row["value"], row["state"], row["quality"]) for row in rows]
+
+    assert read("numbered", "XV1") == [(0.0, "Shut", 0), (1.0, "Open", 0), (2.0, "Travel", 0), (3.0, None, 0)]
+    assert read("numbered", "LI1") == [(1.0, None, 0)]
+    assert read("worded", "XV2") == [(1.0, "Open", 0), (0.0, "Shut", 0), (None, "Stuck", 2)]
+
+
 def test_the_newest_row_is_told(plant: tuple[str, str]) -> None:
     kind, address = plant
     [row] = historian(address, **timed(kind)).latest(["tag"]).to_pylist()
