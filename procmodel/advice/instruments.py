@@ -21,10 +21,9 @@ from procmodel.plant.tag import MaxMove
 # An operator may move an MV, and weather a DV, faster than the record shows: after so many rows at the new level it is
 # believed. A CV is not: what it does at once no plant does, and a level read in inches stays where it jumped to.
 SETTLED = 3
-# An MV that went further than an advice may is waited for twice as long, since a move starts from what it shows: where
-# every third sample is wrong, three in a row are wrong once in 27 times and six once in 729. Each further jump within
-# the rows watched adds as many: a hand moves once, a bad signal often.
-MOVE_SETTLED, WATCHED = 6, 24
+WATCHED = 24
+"""Rows in which each further jump of an MV makes advice wait `SETTLED` rows longer: a hand moves once, a bad signal
+often, and three rows in a row may well show its wrong value."""
 _ANYTHING = Normal(low=-math.inf, high=math.inf, jump=math.inf, still=math.inf)
 
 
@@ -100,23 +99,26 @@ def _moved_by_others(believed_R: np.ndarray, shown_R: np.ndarray, tag: Tag) -> F
     """
     if tag.max_move is None or len(believed_R) < 2:
         return None
-    steps, far = _far_steps(believed_R[-WATCHED:], tag.max_move)
+    believed, far = _far_steps(believed_R[-WATCHED:], tag.max_move)
     if not len(far):
         return None
-    rows, jumps = len(steps) - int(far[-1]), len(_far_steps(shown_R[-WATCHED:], tag.max_move)[1])
-    if rows >= MOVE_SETTLED * jumps:
+    rows, jumps = len(believed_R[-WATCHED:]) - int(far[-1]), len(_far_steps(shown_R[-WATCHED:], tag.max_move)[1])
+    if rows >= SETTLED * jumps:
         return None
     return Fault(
         tag=tag.name,
         rows=rows,
-        why=f"it moved by {steps[far[-1]]:+.4g} {tag.unit} in one row, which no advice did; wait until it has settled",
+        why=f"it moved by {believed[far[-1]]:+.4g} {tag.unit} in one row, which no advice did; wait until it has settled",
     )
 
 
 def _far_steps(values_R: np.ndarray, most: MaxMove) -> tuple[np.ndarray, np.ndarray]:
-    """Steps from row to row, and which of them are further than an advice may go."""
-    steps = np.diff(values_R)  # NaN compares as False
-    return steps, np.flatnonzero((steps > most.up * (1 + 1e-6)) | (-steps > most.down * (1 + 1e-6)))
+    """Step of each row from the last one that is known, NaN where there is none, and the rows where it is further than
+    the advices meanwhile may have gone: a jump behind a gap is one too."""
+    known = np.flatnonzero(np.isfinite(values_R))
+    steps_R, rows = np.full(len(values_R), np.nan), np.diff(known) * (1 + 1e-6)
+    steps = steps_R[known[1:]] = np.diff(values_R[known])
+    return steps_R, known[1:][(steps > most.up * rows) | (-steps > most.down * rows)]
 
 
 def _why(newest: float, last: float, bounds: tuple[float, float], normal: Normal, frozen: int, unit: str) -> str:
