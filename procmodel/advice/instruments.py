@@ -99,17 +99,15 @@ def _moved_by_others(believed_R: np.ndarray, shown_R: np.ndarray, tag: Tag) -> F
     """
     if tag.max_move is None or len(believed_R) < 2:
         return None
-    believed, far = _far_steps(believed_R[-WATCHED:], tag.max_move)
+    steps_R, far = _far_steps(believed_R[-WATCHED:], tag.max_move)
     if not len(far):
         return None
     rows, jumps = len(believed_R[-WATCHED:]) - int(far[-1]), len(_far_steps(shown_R[-WATCHED:], tag.max_move)[1])
     if rows >= SETTLED * jumps:
         return None
-    return Fault(
-        tag=tag.name,
-        rows=rows,
-        why=f"it moved by {believed[far[-1]]:+.4g} {tag.unit} in one row, which no advice did; wait until it has settled",
-    )
+    step = f"{steps_R[far[-1]]:+.4g} {tag.unit}"
+    why = f"it moved by {step} in one row, which no advice did; wait until it has settled"
+    return Fault(tag=tag.name, rows=rows, why=why)
 
 
 def _far_steps(values_R: np.ndarray, most: MaxMove) -> tuple[np.ndarray, np.ndarray]:
