@@ -115,7 +115,7 @@ def objective(
     return _weighed(
         weights,
         len(values_BTC),
-        read_out=_read_out_error(y_BKY - filled[:, rows:, columns.cv], mask_BTC[:, rows:, columns.cv], rho_K),
+        read_out=read_out_error(y_BKY - filled[:, rows:, columns.cv], mask_BTC[:, rows:, columns.cv], rho_K),
         latent=_latent_error(weights, z_BKD[:, at_J, model.config.state :], target_BJS, rho_K[at_J]),
         sigreg=torch.stack([TERMS[weights.term](target_BJS[:, j]) for j in range(0, len(at_J), 2)]).mean(),
         added=added,
@@ -159,7 +159,7 @@ def _free_run(model: LatentModel, z_BD: Tensor, u_BKU: Tensor, d_BKV: Tensor) ->
     return z_BKD, model.linear_read_out(z_BKD) + bend_BKY[:, 1:], added
 
 
-def _read_out_error(miss_BKY: Tensor, good_BKY: Tensor, rho_K: Tensor) -> Tensor:
+def read_out_error(miss_BKY: Tensor, good_BKY: Tensor, rho_K: Tensor) -> Tensor:
     """Mean over CVs of the weighted mean over steps of the mean square over good samples, a scalar."""
     square_KY = (miss_BKY**2 * good_BKY).sum(dim=0) / good_BKY.sum(dim=0).clamp_min(1)
     return (square_KY * (rho_K / rho_K.sum())[:, None]).sum(dim=0).mean()
