@@ -21,8 +21,8 @@ from procmodel.plant import Plant
 from procmodel.training.artifact import Artifact, load_artifact, save_artifact
 from procmodel.training.prepare import parts_of, prepare
 from procmodel.training.train import train
+from procmodel.world_model.answers import linear_answers, step_answers
 from procmodel.world_model.latent_model import LatentModel
-from procmodel.world_model.objective import linear_answers, step_answers
 
 EPOCH = 10  # batches
 

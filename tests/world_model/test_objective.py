@@ -12,20 +12,10 @@ from latent_fakes import COLUMNS, LEARNED, ROWS, STATES, batch, filled_by_hand, 
 from torch import Tensor
 
 from procmodel.data.window import Window
+from procmodel.world_model.answers import LEAST_ANSWER, anchor, contradiction, linear_answers, step_answers
 from procmodel.world_model.anti_collapse import TERMS, sigreg
 from procmodel.world_model.latent_model import LatentModel
-from procmodel.world_model.objective import (
-    ANCHOR_BATCH,
-    LEAST_ANSWER,
-    Weights,
-    anchor,
-    contradiction,
-    encode_at,
-    info_nce,
-    linear_answers,
-    objective,
-    step_answers,
-)
+from procmodel.world_model.objective import ANCHOR_BATCH, Weights, encode_at, info_nce, objective
 from procmodel.world_model.protocol import rollout
 
 STEPS = 4
