@@ -10,42 +10,66 @@ import pytest
 
 from experiments import objectives
 from experiments.objective_models import BASELINES, DEFAULT, MAKERS, OBJECTIVES
-from experiments.objectives import NO_LINEAR_STATE, QUICK, Grounds, Study, outcome, study_of
+from experiments.objectives import CLAIM, NO_LINEAR_STATE, QUICK, Grounds, Study, outcome, study_of
 
 
 def run(plant: str, name: str, seed: int, error: float | None, *, collapsed: bool | None = None) -> dict[str, Any]:
     latent = {} if collapsed is None else {"effective_rank": 3.0, "of": 16, "collapsed": collapsed}
     by_step = {"1": 0.1, "30": 0.2, "120": error}
-    return {"plant": plant, "name": name, "seed": seed, "moved": by_step, "recorded": by_step, **latent}
+    facts = {"plant": plant, "name": name, "seed": seed, "cpu_seconds": 2.0}
+    return {**facts, "moved": by_step, "recorded": by_step, **latent}
+
+
+def runs(plant: str, seed: int, *, default: float | None, **known: float | None) -> list[dict[str, Any]]:
+    """All rows of one plant from one seed; what is not named errs by 9."""
+    return [
+        run(plant, DEFAULT, seed, default, collapsed=seed == 1),
+        *(run(plant, name, seed, 0.01, collapsed=False) for name in OBJECTIVES if name != DEFAULT),  # no baselines
+        *(run(plant, name, seed, known.get(name, 9.0)) for name in BASELINES),
+    ]
+
+
+ABC = dataclasses.replace(Study(), plants=("a", "b", "c"), seeds=(0, 1))
 
 
 def test_the_claim_is_the_median_over_plants_of_the_default_over_each_plants_best_baseline() -> None:
     done = [
-        *(run(plant, DEFAULT, seed, 0.2 + 0.1 * seed, collapsed=seed == 1) for plant in "abc" for seed in (0, 1)),
-        *(run(plant, "staircase", 0, 0.01, collapsed=False) for plant in "abc"),  # an objective is no baseline
-        *(run("a", name, 0, error) for name, error in (("raw", 0.5), ("arx", 0.9), ("n4sid", None))),
-        *(run("b", name, 0, error) for name, error in (("raw", 0.5), ("arx", 0.25))),
-        *(run("c", name, 0, error) for name, error in (("raw", 0.2), ("arx", 0.3))),
+        each
+        for seed in (0, 1)
+        for each in (
+            *runs("a", seed, default=0.2 + 0.1 * seed, raw=0.5, arx=0.9, n4sid=None),
+            *runs("b", seed, default=0.25, raw=0.5, arx=0.25),
+            *runs("c", seed, default=0.25, raw=0.2, arx=0.3),
+        )
     ]
-    found = outcome(done, dataclasses.replace(Study(), plants=("a", "b", "c")))
-    ratios = found.results["default_over_best_baseline_120"]
+    found = outcome(done, ABC)
+    ratios = found.results[CLAIM]
     assert {plant: each["best"] for plant, each in ratios.items()} == {"a": "raw", "b": "arx", "c": "raw"}
     assert [each["ratio"] for each in ratios.values()] == pytest.approx([0.5, 1.0, 1.25])
-    assert found.values["default_over_best_baseline_120"] == pytest.approx(1.0)
+    assert found.values[CLAIM] == pytest.approx(1.0)
     assert found.results["not_within_bound_on"] == ["b", "c"]
     alone = found.results["default_over_best_without_linear_state_120"]
-    assert alone["c"] == {"ratio": pytest.approx(0.25 / 0.3), "best": "arx"}
-    assert len(found.results["table"]) == 3 * 2 + 3 + 2 + 2
+    assert alone["c"] == {"ratio": pytest.approx(0.25 / 0.3), "best": "arx", "seeds": 2}
     (row,) = [each for each in found.results["table"] if (each["plant"], each["name"]) == ("a", DEFAULT)]
     assert (row["collapsed"], row["seeds"], row["moved_std_120"]) == (1, 2, pytest.approx(0.05))
-    assert len(found.lines) == 1 + len(found.results["table"]) + 3
+    assert len(found.lines) == 1 + 3 * len(MAKERS) + 3
+    assert found.results["cpu_seconds"] == 2 * len(done)
 
 
 def test_a_default_that_runs_to_infinity_is_never_within_the_bound() -> None:
-    done = [run("a", DEFAULT, 0, None, collapsed=False), run("a", "arx", 0, 0.3)]
-    found = outcome(done, dataclasses.replace(Study(), plants=("a",)))
-    assert found.values["default_over_best_baseline_120"] == float("inf")
+    found = outcome(runs("a", 0, default=None, arx=0.3), dataclasses.replace(ABC, plants=("a",)))
+    assert found.values[CLAIM] is None
     assert found.results["not_within_bound_on"] == ["a"]
+
+
+def test_only_seeds_of_which_every_row_is_done_are_compared_and_some_rows_claim_nothing() -> None:
+    one = dataclasses.replace(ABC, plants=("a",))
+    whole, begun = runs("a", 0, default=0.2, arx=0.4), runs("a", 1, default=7.0)[:3]
+    assert outcome([*whole, *begun], one).values[CLAIM] == pytest.approx(0.5)
+    assert outcome(begun, one).values[CLAIM] is None
+    some = outcome(whole, dataclasses.replace(one, names=(DEFAULT, "arx")))
+    assert some.values[CLAIM] is None
+    assert some.results[CLAIM]["a"]["ratio"] == pytest.approx(0.5)
 
 
 def test_every_baseline_without_a_linear_state_is_a_baseline() -> None:
