@@ -172,6 +172,12 @@ def n4sid(task: Task, seed: int) -> Made:
     return Made(forecaster=LinearForecast(state=found, scaler=task.prepared.scaler, columns=task.columns), facts={})
 
 
+def linear_state(task: Task, seed: int) -> Made:
+    """What the default begins with, untrained: the rest of its figures is what training adds."""
+    state = task.prepared.linear
+    return Made(forecaster=LinearForecast(state=state, scaler=task.prepared.scaler, columns=task.columns), facts={})
+
+
 def persistence(task: Task, seed: int) -> Made:
     """Every CV stays; the seed changes nothing."""
     return Made(forecaster=Persistence(columns=task.columns), facts={})
@@ -193,6 +199,7 @@ OBJECTIVES: Mapping[str, Maker] = {
     "masked": staged(encoder="masked"),
     "frozen-read-out": staged(read_out="frozen"),
     "no-term": weighed(sigreg=0.0),
+    "linear-state": linear_state,
 }
 BASELINES: Mapping[str, Maker] = {
     "raw": weighed(latent=0.0, sigreg=0.0),
