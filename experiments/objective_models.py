@@ -90,6 +90,13 @@ def weighed(**changes: Any) -> Maker:
     return make
 
 
+def level(task: Task, seed: int) -> Made:
+    """The course of a free run held as the answer to a move is; the default where nothing is held."""
+    shipped = task.prepared.settings
+    weights = replace(shipped.weights, level=shipped.weights.anchor)
+    return trained(task, replace(shipped, seed=seed, weights=weights))
+
+
 def staged(**changes: Any) -> Maker:
     """The shipped settings in stages."""
 
@@ -187,6 +194,7 @@ def persistence(task: Task, seed: int) -> Made:
 # anti-collapse term beside it, as published.
 OBJECTIVES: Mapping[str, Maker] = {
     DEFAULT: weighed(),
+    "level": level,
     "staircase": weighed(term="staircase"),
     "subspaces": weighed(term="subspaces"),
     "vicreg": weighed(term="vicreg"),

@@ -53,6 +53,32 @@ def anchor(model: LatentModel, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor, steps: 
     return mean
 
 
+def drift(model: LatentModel, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor, steps: int) -> Tensor:
+    """Mean square distance of the *average* free run over held inputs from that of the linear state, a scalar.
+
+    The anchor holds differences between two free runs, so what both do alike escapes it: trained on single rows, a
+    small error of each adds up over a hundred (to three spreads of a CV on the drum boiler). On average over operating
+    points the course of a free run is left to least squares as well.
+    """
+
+    def held(x_BX: Tensor) -> Tensor:
+        return x_BX[:, None].expand(-1, steps, -1)
+
+    y_BHY = model.read_out(rollout(model, z_BD, held(u_BU), held(d_BV)))
+    mean: Tensor = ((y_BHY - linear_run(model, z_BD, u_BU, d_BV, steps)).mean(dim=0) ** 2).mean()
+    return mean
+
+
+def linear_run(model: LatentModel, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor, steps: int) -> Tensor:
+    """CVs [B, H, Y] of the linear state alone over held inputs."""
+    x_BN, courses = z_BD[:, : model.config.state], []
+    input_BN = torch.cat([u_BU, d_BV], dim=-1) @ model.B.T + model.bias
+    for _ in range(steps):
+        x_BN = x_BN @ model.A.T + input_BN
+        courses.append(x_BN @ model.C.T + model.offset)
+    return torch.stack(courses, dim=1)
+
+
 def contradiction(
     model: WorldModel, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor, steps: int, declared_UY: Tensor, size: float = 0.5
 ) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from procmodel.world_model.answers import anchor, contradiction
+from procmodel.world_model.answers import anchor, contradiction, drift
 from procmodel.world_model.anti_collapse import TERMS, samples_of_all, sigreg_weight
 from procmodel.world_model.companions import Companions, bend_of, decoded_error, inverse_error
 from procmodel.world_model.latent_model import LatentModel, encoder_input, filled_windows, forward_fill
@@ -33,6 +33,7 @@ class Weights:
         discount: rho, weight of step k is rho^k.
         shrink: Of what the network adds to the linear answer; keeps it from fitting noise.
         anchor: Of the distance between the average answer to a move and that of the linear state.
+        level: Of the distance between the average course of a free run over held inputs and that of the linear state.
         signs: Of answers to a move that contradict a declared sign.
         targets: Steps of the free run whose encoding is a target; all would cost K encodings for little.
         inverse: Of the error of the move guessed from the latents before and after it.
@@ -51,6 +52,7 @@ class Weights:
     targets: int = 8
     shrink: float = 0.0
     anchor: float = 0.0
+    level: float = 0.0
     signs: float = 0.0
     inverse: float = 0.0
     straight: float = 0.0
@@ -134,10 +136,14 @@ def objective(
     z_BKD, y_BKY, added = _free_run(model, z0_BD, filled[:, ahead, columns.mv], filled[:, ahead, columns.dv])
     rho_K = weights.discount ** torch.arange(steps, dtype=z_BKD.dtype, device=z_BKD.device)
     held, against = _guards(model, weights, z0_BD, filled[:, rows - 1], anchor_steps, declared_UY)
+    beside = _beside(model, weights, companions, values_BTC, mask_BTC, filled, encoded_BJD, z_BKD)
+    if anchor_steps and weights.level:
+        now = filled[:ANCHOR_BATCH, rows - 1]
+        beside["level"] = drift(model, z0_BD[:ANCHOR_BATCH], now[:, columns.mv], now[:, columns.dv], anchor_steps)
     return _weighed(
         weights,
         len(values_BTC),
-        _beside(model, weights, companions, values_BTC, mask_BTC, filled, encoded_BJD, z_BKD),
+        beside,
         read_out=read_out_error(y_BKY - filled[:, ahead, columns.cv], mask_BTC[:, ahead, columns.cv], rho_K),
         latent=_latent_error(weights, z_BKD[:, at_J, learned], target_BJS, rho_K[at_J]),
         sigreg=torch.stack([TERMS[weights.term](online_BJS[:, j]) for j in range(0, len(at_J), 2)]).mean(),

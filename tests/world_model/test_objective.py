@@ -12,7 +12,7 @@ from latent_fakes import COLUMNS, LEARNED, ROWS, STATES, batch, filled_by_hand, 
 from torch import Tensor
 
 from procmodel.data.window import Window
-from procmodel.world_model.answers import LEAST_ANSWER, anchor, contradiction, linear_answers, step_answers
+from procmodel.world_model.answers import LEAST_ANSWER, anchor, contradiction, drift, linear_answers, step_answers
 from procmodel.world_model.anti_collapse import TERMS, sigreg
 from procmodel.world_model.latent_model import LatentModel
 from procmodel.world_model.objective import ANCHOR_BATCH, Weights, encode_at, info_nce, objective
@@ -335,3 +335,22 @@ def test_terms_that_are_asked_for_stand_beside_and_count_by_their_weights() -> N
     sigreg_apart = 0.01 * 128 / len(values) * (found.sigreg - plain.sigreg)  # other directions were drawn
     torch.testing.assert_close(found.total, plain.total + added + sigreg_apart)
     assert set(plain.terms()) == set(found.terms()) - {"inverse", "straight", "decode"}
+
+
+def test_a_drift_that_every_run_shares_escapes_the_anchor_and_not_the_level() -> None:
+    model, (values, mask) = untrained(), batch(ROWS + 1, size=ANCHOR_BATCH + 5, good=1.0)
+    z, u, d = encoded(model, values, mask, 0), values[:, ROWS - 1, COLUMNS.mv], values[:, ROWS - 1, COLUMNS.dv]
+    assert number(drift(model, z, u, d, 8)) < 1e-24  # the linear state itself
+    push = torch.randn(STATES, dtype=torch.float64)
+    with torch.no_grad():
+        model.predictor[-1].bias[:STATES] = push
+    x, square = torch.zeros(STATES, dtype=torch.float64), 0.0
+    for _ in range(8):
+        x = model.A @ x + push
+        square += number(((model.C @ x) ** 2).mean()) / 8
+    assert number(drift(model, z, u, d, 8)) == pytest.approx(square, rel=1e-9)
+    assert number(anchor(model, z, u, d, 8)) < 1e-24
+    found = objective(model, values, mask, Weights(level=2.0), 8)
+    n = ANCHOR_BATCH
+    assert number(found.beside["level"]) == pytest.approx(number(drift(model, z[:n], u[:n], d[:n], 8)), rel=1e-9)
+    assert "level" not in objective(model, values, mask, Weights(level=2.0)).beside
