@@ -25,8 +25,10 @@ def number(value: Any) -> float:
         return math.nan
 
 
-def as_numbers(values: Sequence[float] | None) -> np.ndarray:
-    """A plain array [H]; empty for None."""
+def as_numbers(values: Any) -> np.ndarray:
+    """A plain array [H] of a sequence or an array; empty for None."""
+    if isinstance(values, np.ndarray) and values.dtype == np.float64 and values.ndim == 1:
+        return values  # as a rule
     return np.array([number(value) for value in (() if values is None else values)], dtype=np.float64)
 
 
@@ -125,4 +127,4 @@ def why(plant: Plant, proposal: Proposal, moves: Sequence[Move]) -> str:
 
 
 def _trend(values: Sequence[float] | None) -> tuple[float, ...]:
-    return tuple(float(value) for value in as_numbers(values))
+    return tuple(as_numbers(values).tolist())

@@ -140,8 +140,16 @@ class Training(Frozen):
         hidden: Width of the hidden layers.
         epochs, batches: Training length: epochs of so many batches.
         batch: Windows per batch.
+        sigreg: Strength of the anti-collapse term; 0 leaves it out.
         shrink: How much what the network adds to the linear answer is held small; "auto": 10 where moves answer the
             plant and free runs are one row long, else 0. A short record asks for 0.1 to 1 [-].
+        anti_collapse: Which term keeps the latent from collapsing.
+        target: What the prediction is to meet: the encoder's latents with their gradient ("shared") or without
+            ("stop_gradient"), or those of an encoder that follows it ("ema").
+        compare: Prediction and target by mean square, or by contrast within the batch.
+        inverse: Weight of guessing the move from the latents about it; straight: of the bend of the latents' path.
+        encoder: "joint", or "masked": trained first, on masked windows, then frozen.
+        read_out: "joint", or "frozen": trained last, on the frozen latent.
         members: Models trained from different seeds.
     """
 
@@ -155,7 +163,35 @@ class Training(Frozen):
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     sigreg: Annotated[float, Field(ge=0)] = 0.1
     shrink: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
+    anti_collapse: Literal["sigreg", "staircase", "subspaces", "vicreg", "coding_rate"] = "sigreg"
+    target: Literal["shared", "stop_gradient", "ema"] = "shared"
+    compare: Literal["square", "contrast"] = "square"
+    inverse: Annotated[float, Field(ge=0)] = 0.0
+    straight: Annotated[float, Field(ge=0)] = 0.0
+    encoder: Literal["joint", "masked"] = "joint"
+    read_out: Literal["joint", "frozen"] = "joint"
     members: Annotated[int, Field(ge=1, le=20)] = 1
+
+    @model_validator(mode="after")
+    def _does_not_collapse(self) -> Self:
+        if self.sigreg == 0 and self.target == "shared" and self.compare == "square":
+            raise MisfitError(
+                ("sigreg",),
+                "training.sigreg: got 0 with target 'shared', for which a constant latent is the best one. Give it a "
+                "weight (0.1 is usual), or choose training.target 'stop_gradient' or 'ema', or compare 'contrast'.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_epochs_for_its_stages(self) -> Self:
+        stages = 1 + (self.encoder == "masked") + (self.read_out == "frozen")
+        if self.epochs < stages:
+            raise MisfitError(
+                ("epochs",),
+                f"training.epochs: got {self.epochs}, needs at least {stages}: encoder {self.encoder!r} with read_out "
+                f"{self.read_out!r} trains in {stages} stages that share the epochs. Raise training.epochs.",
+            )
+        return self
 
 
 class Advising(Frozen):

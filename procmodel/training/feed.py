@@ -29,7 +29,7 @@ class _Epoch(IterableDataset[Batch]):
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
         assert get_worker_info() is None, "batches are cut in the training process; workers would repeat them"
         rng = np.random.default_rng([self.settings.seed, self.epoch, rank])
-        length = self.settings.rows + self.settings.rollout
+        length = self.settings.length
         chosen = self.windows.sampler(self.starts_N, rng, self.settings.batch)
         for _ in range(self.settings.batches):
             window = self.windows.batch(next(chosen), length)
@@ -52,7 +52,7 @@ class Feed(lightning.LightningDataModule):  # type: ignore[misc]  # Lightning is
         self, windows: Windows, train: Sequence[Stretch], validation: Sequence[Stretch], settings: Settings
     ) -> None:
         super().__init__()
-        length = settings.rows + settings.rollout
+        length = settings.length
         starts = windows.starts(train, length)
         self.epochs = _Epoch(windows, starts, settings)
         self.held = _evenly(windows, windows.starts(validation, length), length)

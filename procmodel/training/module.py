@@ -11,9 +11,10 @@ from torch import Tensor
 from procmodel.errors import CollapsedError
 from procmodel.training.feed import Batch
 from procmodel.training.settings import Settings
+from procmodel.training.stages import Stage, stage_of, stages
 from procmodel.world_model.diagnostics import effective_rank
 from procmodel.world_model.latent_model import LatentModel
-from procmodel.world_model.objective import RARE, Losses, objective
+from procmodel.world_model.objective import RARE, Losses, masked_objective, objective
 
 ANCHOR_EVERY = 4
 """Batches from one anchor term to the next: its long free runs cost ten times the rest."""
@@ -29,15 +30,24 @@ class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is unty
     def __init__(self, model: LatentModel, settings: Settings) -> None:
         super().__init__()
         self.model, self.settings = model, settings
+        masked = any(stage.masked for stage in stages(settings))
+        self.companions = settings.weights.companions(model, masked=masked)
         self.register_buffer("declared_UY", torch.tensor(settings.signs, dtype=torch.float32), persistent=False)
         self._seen: dict[str, list[Tensor]] = {}
+
+    @property
+    def stage(self) -> Stage:
+        return stage_of(self.settings, self.current_epoch)
 
     def on_train_epoch_start(self) -> None:
         self._seen = {}
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        anchored = index % ANCHOR_EVERY == 0
-        losses = self._losses(batch, anchored=anchored)
+        anchored, stage = index % ANCHOR_EVERY == 0, self.stage
+        if stage.masked:
+            losses = masked_objective(self.model, *batch, stage.weights, self.companions)
+        else:
+            losses = self._losses(batch, anchored=anchored)
         for term, value in losses.terms().items():
             if term not in RARE or anchored:  # a term that was left out is no zero
                 self._seen.setdefault(term, []).append(value.detach())
@@ -45,7 +55,20 @@ class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is unty
             # Once an epoch: Lightning's book-keeping of six terms a batch took as long as a small model's gradient.
             for term, values in self._seen.items():
                 self.log(f"train/{term}", torch.stack(values).mean(), on_step=False, on_epoch=True)
-        return losses.total
+        if len(stages(self.settings)) == 1:
+            return losses.total
+        # Several processes wait for every weight's gradient, those of parts at rest as well.
+        idle = sum((weight.sum() for weight in self.parameters() if weight.requires_grad), losses.total.new_zeros(()))
+        return losses.total + 0.0 * idle
+
+    def on_after_backward(self) -> None:
+        parts = self.stage.parts
+        for name, weight in self.model.named_parameters():
+            if name.split(".")[0] not in parts:
+                weight.grad = None  # not zero: weight decay and momentum would move it
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        self.companions.follow(self.model, self.global_step / (self.settings.epochs * self.settings.batches))
 
     def validation_step(self, batch: Batch, index: int) -> None:
         for term, value in self._losses(batch, anchored=False).terms().items():
@@ -59,14 +82,16 @@ class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is unty
         return objective(
             self.model,
             *batch,
-            self.settings.weights,
+            self.stage.weights,
             anchor_steps=self.settings.horizon if anchored else 0,
             declared_UY=self.declared_UY,
+            companions=self.companions,
         )
 
     def configure_optimizers(self) -> Any:
         settings = self.settings
-        optimizer = torch.optim.AdamW(self.parameters(), lr=settings.learning_rate, weight_decay=1e-4)
+        learn = [weight for weight in self.parameters() if weight.requires_grad]
+        optimizer = torch.optim.AdamW(learn, lr=settings.learning_rate, weight_decay=1e-4)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, 2 * settings.learning_rate, total_steps=settings.epochs * settings.batches + 1
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from procmodel.plant import Plant
 from procmodel.world_model.objective import Weights
@@ -32,6 +32,8 @@ class Settings:
         weights: Of the objective's terms.
         signs: Declared signs of the answers, by MV and CV: 1, -1, or 0 where nothing is declared.
         seed: Of initial weights, order of windows and SIGReg's directions.
+        encoder: "joint", or "masked": trained first, on masked windows, and then frozen.
+        read_out: "joint", or "frozen": trained last, on the frozen latent.
     """
 
     rows: int
@@ -47,6 +49,13 @@ class Settings:
     weights: Weights
     seed: int
     signs: tuple[tuple[float, ...], ...] = ()
+    encoder: Literal["joint", "masked"] = "joint"
+    read_out: Literal["joint", "frozen"] = "joint"
+
+    @property
+    def length(self) -> int:
+        """Rows of a batch in training: window, free run, and what a term wants beyond."""
+        return self.rows + self.rollout + self.weights.beyond
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "signs": [list(row) for row in self.signs]}
@@ -114,7 +123,14 @@ def settings(plant: Plant, audit: Sequence[MoveAudit], seed: int = 0) -> Setting
             anchor=3.0 if guarded else 0.0,
             # Far above the anchor, which would hold the average answer at a backbone that has the sign wrong.
             signs=100.0 if any(any(row) for row in signs) else 0.0,
+            inverse=wish.inverse,
+            straight=wish.straight,
+            term=wish.anti_collapse,
+            target=wish.target,
+            compare=wish.compare,
         ),
         signs=signs,
         seed=seed,
+        encoder=wish.encoder,
+        read_out=wish.read_out,
     )

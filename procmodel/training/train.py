@@ -28,7 +28,7 @@ from procmodel.training.settings import Settings, horizon_rows
 from procmodel.world_model.diagnostics import action_use
 from procmodel.world_model.latent_model import LatentModel, ModelConfig
 
-__all__ = ["Log", "Prepared", "Progress", "Told", "parts_of", "prepare", "train", "train_member"]
+__all__ = ["Log", "Prepared", "Progress", "Told", "fit_member", "parts_of", "prepare", "train", "train_member"]
 
 _PARTS = ("train", "validation", "test")
 
@@ -105,8 +105,28 @@ def train_member(
     told: Told,
     devices: int | str,
 ) -> tuple[LatentModel, dict[str, Any]]:
-    """One model from one seed, resumed from its last whole epoch where the same run was begun before; what training
-    found out about it."""
+    """One model from one seed, and what training found out about it.
+
+    Raises:
+        CollapsedError: Its latent carries nothing.
+    """
+    model, z_BD = fit_member(dataset, plant, prepared, chosen, scratch, told, devices)
+    alive = require_alive(model, z_BD)
+    use = action_use(model, *_longer(prepared, chosen), torch.Generator().manual_seed(chosen.seed))
+    return model, {"seed": chosen.seed, **alive, "action_use": use, "curves": told.curves}
+
+
+def fit_member(
+    dataset: Dataset,
+    plant: Plant,
+    prepared: Prepared,
+    chosen: Settings,
+    scratch: Path,
+    told: Told,
+    devices: int | str,
+) -> tuple[LatentModel, torch.Tensor]:
+    """The same, not judged, resumed from its last whole epoch where the same run was begun before; with its latents of
+    windows evenly over the training rows, [B, D]."""
     lightning.seed_everything(chosen.seed, verbose=False)
     model = _untrained(plant, prepared, chosen)
     feed = Feed(prepared.windows, prepared.parts.train, prepared.parts.validation, chosen)
@@ -114,10 +134,7 @@ def train_member(
     checkpoint = scratch / f"epoch-{_identity(dataset, plant, prepared, chosen)}.ckpt"
     _fit(_trainer(chosen, checkpoint, told, devices), Fit(model, chosen), feed, checkpoint)
     model = model.cpu()
-    z_BD = model.encode_rows(feed.seen[0][:, : model.rows], feed.seen[1][:, : model.rows]).detach()
-    alive = require_alive(model, z_BD)
-    use = action_use(model, *_longer(prepared, chosen), torch.Generator().manual_seed(chosen.seed))
-    return model, {"seed": chosen.seed, **alive, "action_use": use, "curves": told.curves}
+    return model, model.encode_rows(feed.seen[0][:, : model.rows], feed.seen[1][:, : model.rows]).detach()
 
 
 def _untrained(plant: Plant, prepared: Prepared, chosen: Settings) -> LatentModel:

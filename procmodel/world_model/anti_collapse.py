@@ -4,6 +4,7 @@ SIGReg: Balestriero & LeCun 2025, "LeJEPA" (arXiv 2511.08544), with the Epps-Pul
 Staircase: the Cramer-von Mises statistic (Anderson 1962) in place of Epps-Pulley.
 Subspaces: SIGReg inside fixed random subspaces, for latents that truly fill few dimensions.
 VICReg: Bardes, Ponce & LeCun 2022 (arXiv 2105.04906), its variance and covariance terms.
+Coding rate: Yu, Chan, You, Song & Ma 2020, maximal coding rate reduction (MCR2, arXiv 2006.08558), its first term.
 
 Where training runs in several processes, SIGReg is that of all their latents together: every process must then call
 it equally often. Shapes: N samples, D latent, M directions, T points of the characteristic function.
@@ -120,11 +121,36 @@ def vicreg(z_ND: Tensor, variance: float = 25.0, covariance: float = 1.0) -> Ten
         return variance * short_D.mean() + covariance * (cov_DD.square().sum() - var_D.square().sum()) / len(var_D)
 
 
+def coding_rate(z_ND: Tensor, distortion: float = 0.5) -> Tensor:
+    """`R(Z) = 1/2 log det(I + D / (N distortion^2) Z' Z)` of centred latents, a scalar [nat]: what it takes to write
+    them down to a precision of `distortion` each."""
+    z = z_ND - z_ND.mean(dim=0)
+    n, d = z.shape
+    eye_DD = torch.eye(d, dtype=z.dtype, device=z.device)
+    rate: Tensor = 0.5 * torch.linalg.slogdet(eye_DD + d / (n * distortion**2) * z.T @ z).logabsdet
+    return rate
+
+
+def coding_rate_short(z_ND: Tensor, distortion: float = 0.5) -> Tensor:
+    """`N relu(1 - R(Z) / R(I))`: by which share the latents' coding rate falls short of that of unit covariance.
+
+    N for a batch of zeros, 0 where they fill their space at unit size or more: the rate alone would reward growth
+    without end. MCR2 holds the size by putting latents on a sphere, which the rollout of a plant is not on. Of the
+    samples of this process alone.
+    """
+    with torch.autocast(device_type=z_ND.device.type, enabled=False):
+        z = _single_or_better(z_ND)
+        n, d = z.shape
+        full = 0.5 * d * math.log1p(d / distortion**2)
+        return n * torch.relu(1 - coding_rate(z, distortion) / full)
+
+
 TERMS: dict[str, AntiCollapse] = {
     "sigreg": sigreg,
     "staircase": staircase_sigreg,
     "subspaces": subspace_sigreg,
     "vicreg": vicreg,
+    "coding_rate": coding_rate_short,
 }
 """By name, as the settings choose one."""
 

@@ -77,6 +77,11 @@ def mlp(inputs: int, hidden: int, outputs: int, *, zero: bool) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), last)
 
 
+def encoder_input(filled_BLC: Tensor, mask_BLC: Tensor) -> Tensor:
+    """What the encoder's first layer reads of a window: values with their gaps filled, and where the gaps were."""
+    return torch.cat([filled_BLC, mask_BLC], dim=-1).flatten(1)
+
+
 class LatentModel(nn.Module):
     """`encode`, `step` and `read_out` of `WorldModel`; trained by `procmodel.training`."""
 
@@ -128,7 +133,7 @@ class LatentModel(nn.Module):
         columns = self.config.columns
         seen = filled_BLC[:, -self.config.lags - 1 :, [*columns.mv, *columns.dv, *columns.cv]]
         x_BN = torch.einsum("blc,lcn->bn", seen, self.to_state) + self.state_bias
-        s_BS = self.encoder(torch.cat([filled_BLC, mask_BLC], dim=-1).flatten(1))
+        s_BS = self.encoder(encoder_input(filled_BLC, mask_BLC))
         return torch.cat([x_BN, s_BS], dim=-1)
 
     def step(self, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor) -> Tensor:

@@ -5,16 +5,21 @@ Shapes: B batch, L rows of history, K free-running steps, C tags, D = N + S late
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from procmodel.world_model.answers import anchor, contradiction, drift
 from procmodel.world_model.anti_collapse import TERMS, samples_of_all, sigreg_weight
-from procmodel.world_model.latent_model import LatentModel, filled_windows, forward_fill
-from procmodel.world_model.protocol import WorldModel, rollout
+from procmodel.world_model.companions import Companions, bend_of, decoded_error, inverse_error
+from procmodel.world_model.latent_model import LatentModel, encoder_input, filled_windows, forward_fill
+from procmodel.world_model.masking import hide, masked_guess
+from procmodel.world_model.protocol import rollout
+
+AntiCollapseName = Literal["sigreg", "staircase", "subspaces", "vicreg", "coding_rate"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +33,16 @@ class Weights:
         discount: rho, weight of step k is rho^k.
         shrink: Of what the network adds to the linear answer; keeps it from fitting noise.
         anchor: Of the distance between the average answer to a move and that of the linear state.
+        level: Of the distance between the average course of a free run over held inputs and that of the linear state.
         signs: Of answers to a move that contradict a declared sign.
         targets: Steps of the free run whose encoding is a target; all would cost K encodings for little.
+        inverse: Of the error of the move guessed from the latents before and after it.
+        straight: Of the bend of the path of latents.
+        decode: Of the error of all tags decoded from the latents, which is what generative models are trained on.
+        term: Which anti-collapse term.
+        target: What the prediction is to meet: "shared", the encoder's own latents with their gradient;
+            "stop_gradient", without; "ema", those of an encoder that follows it.
+        compare: By mean square, or by contrast within the batch.
     """
 
     read_out: float = 10.0
@@ -39,10 +52,25 @@ class Weights:
     targets: int = 8
     shrink: float = 0.0
     anchor: float = 0.0
+    level: float = 0.0
     signs: float = 0.0
-    term: Literal["sigreg", "staircase", "subspaces", "vicreg"] = "sigreg"
-    target: Literal["shared", "stop_gradient"] = "shared"
+    inverse: float = 0.0
+    straight: float = 0.0
+    decode: float = 0.0
+    term: AntiCollapseName = "sigreg"
+    target: Literal["shared", "stop_gradient", "ema"] = "shared"
     compare: Literal["square", "contrast"] = "square"
+
+    @property
+    def beyond(self) -> int:
+        """Rows that a batch must hold beyond window and free run: a bend takes three windows that follow each other."""
+        return 1 if self.straight else 0
+
+    def companions(self, model: LatentModel, *, masked: bool = False) -> Companions:
+        """What these terms need beside the model."""
+        return Companions(
+            model, follows=self.target == "ema", inverse=self.inverse > 0, decodes=self.decode > 0, masked=masked
+        )
 
 
 RARE = ("anchor", "signs")
@@ -51,7 +79,7 @@ RARE = ("anchor", "signs")
 
 @dataclass(frozen=True, kw_only=True)
 class Losses:
-    """Each term before weighting, and their weighted sum."""
+    """Each term before weighting, and their weighted sum; `beside`: those that are only there when asked for."""
 
     total: Tensor
     read_out: Tensor
@@ -60,17 +88,17 @@ class Losses:
     added: Tensor
     anchor: Tensor
     signs: Tensor
+    beside: dict[str, Tensor] = field(default_factory=dict)
 
     def terms(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name) for name in ("total", "read_out", "latent", "sigreg", "added", *RARE)}
+        always = ("total", "read_out", "latent", "sigreg", "added", *RARE)
+        return {**{name: getattr(self, name) for name in always}, **self.beside}
 
 
 ANCHOR_BATCH = 32
 """Operating points over which the answer to a move is averaged."""
 SIGN_BATCH = 16
 """Operating points at which the answer to a move is held to the declared signs."""
-LEAST_ANSWER = 0.05
-"""Below this, a declared answer counts as missing: spreads of the CV per spread of the MV."""
 
 
 def objective(
@@ -80,51 +108,111 @@ def objective(
     weights: Weights,
     anchor_steps: int = 0,
     declared_UY: Tensor | None = None,
+    companions: Companions | None = None,
 ) -> Losses:
     """`read_out * mean_k |R(z^_k) - y_k|^2 + latent * mean_k |z^_k - z_k|^2 + sigreg * SIGReg(z)`, and what holds the
     network near the linear state; the means are over the K = T - L steps of a free run, step k weighing rho^k.
 
-    The gradient runs through both branches of the latent term (target policy "shared"), which is why an
-    anti-collapse term is always there. CV errors count on good samples only; what stands in a gap has no influence.
+    With the target policy "shared" the gradient runs through both branches of the latent term, which is why an
+    anti-collapse term is there then. CV errors count on good samples only; what stands in a gap has no influence.
 
     Args:
         anchor_steps: Length of the free runs of the anchor and the signs; 0 leaves them out of this call.
         declared_UY: +1 or -1 where the sign of an answer is declared, else 0; None: nowhere.
+        companions: Those of `weights.companions(model)`; None where these weights need none.
     """
-    columns, rows = model.config.columns, model.rows
-    steps = values_BTC.shape[1] - rows
+    columns, rows, learned = model.config.columns, model.rows, slice(model.config.state, None)
+    steps = values_BTC.shape[1] - rows - weights.beyond
+    ahead = slice(rows, rows + steps)
     filled = forward_fill(values_BTC, mask_BTC)  # a move or disturbance that was not recorded held its last value
     at_J = torch.unique(torch.linspace(0, steps - 1, min(weights.targets, steps)).long())
-    encoded_BJD = encode_at(model, values_BTC, mask_BTC, torch.cat([torch.zeros_like(at_J[:1]), at_J + 1]))
-    z0_BD, target_BJS = encoded_BJD[:, 0], encoded_BJD[:, 1:, model.config.state :]
-    z_BKD, y_BKY, added = _free_run(model, z0_BD, filled[:, rows:, columns.mv], filled[:, rows:, columns.dv])
+    offsets = torch.cat([torch.zeros_like(at_J[:1]), at_J + 1])
+    encoded_BJD = encode_at(model, values_BTC, mask_BTC, offsets)
+    z0_BD, online_BJS = encoded_BJD[:, 0], encoded_BJD[:, 1:, learned]
+    target_BJS = online_BJS
+    if weights.target == "ema":
+        assert companions is not None, "a target that follows stands among the companions"
+        target_BJS = followed_at(companions, model, values_BTC, mask_BTC, at_J + 1)
+    z_BKD, y_BKY, added = _free_run(model, z0_BD, filled[:, ahead, columns.mv], filled[:, ahead, columns.dv])
     rho_K = weights.discount ** torch.arange(steps, dtype=z_BKD.dtype, device=z_BKD.device)
-
-    u_BU, d_BV = filled[:, rows - 1, columns.mv], filled[:, rows - 1, columns.dv]
-    held = against = torch.zeros_like(added)
-    if anchor_steps and weights.anchor:
-        n = ANCHOR_BATCH
-        held = anchor(model, z0_BD[:n], u_BU[:n], d_BV[:n], anchor_steps)
-    if anchor_steps and weights.signs and declared_UY is not None:
-        n = SIGN_BATCH
-        asked = (model, z0_BD[:n], u_BU[:n], d_BV[:n], anchor_steps, declared_UY)
-        with torch.no_grad():  # mostly there is none, and a graph of that long run costs twice the run
-            against = contradiction(*asked)
-        if against > 0:
-            against = contradiction(*asked)
+    held, against = _guards(model, weights, z0_BD, filled[:, rows - 1], anchor_steps, declared_UY)
+    beside = _beside(model, weights, companions, values_BTC, mask_BTC, filled, encoded_BJD, z_BKD)
+    if anchor_steps and weights.level:
+        now = filled[:ANCHOR_BATCH, rows - 1]
+        beside["level"] = drift(model, z0_BD[:ANCHOR_BATCH], now[:, columns.mv], now[:, columns.dv], anchor_steps)
     return _weighed(
         weights,
         len(values_BTC),
-        read_out=_read_out_error(y_BKY - filled[:, rows:, columns.cv], mask_BTC[:, rows:, columns.cv], rho_K),
-        latent=_latent_error(weights, z_BKD[:, at_J, model.config.state :], target_BJS, rho_K[at_J]),
-        sigreg=torch.stack([TERMS[weights.term](target_BJS[:, j]) for j in range(0, len(at_J), 2)]).mean(),
+        beside,
+        read_out=read_out_error(y_BKY - filled[:, ahead, columns.cv], mask_BTC[:, ahead, columns.cv], rho_K),
+        latent=_latent_error(weights, z_BKD[:, at_J, learned], target_BJS, rho_K[at_J]),
+        sigreg=torch.stack([TERMS[weights.term](online_BJS[:, j]) for j in range(0, len(at_J), 2)]).mean(),
         added=added,
         anchor=held,
         signs=against,
     )
 
 
-def _weighed(weights: Weights, samples: int, **terms: Tensor) -> Losses:
+def _guards(
+    model: LatentModel, weights: Weights, z_BD: Tensor, now_BC: Tensor, steps: int, declared_UY: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """What holds the answer to a move: at the linear state's on average, and at the declared signs; zeros where this
+    call leaves them out."""
+    u_BU, d_BV = now_BC[:, model.config.columns.mv], now_BC[:, model.config.columns.dv]
+    held = against = torch.zeros_like(z_BD[0, 0])
+    if steps and weights.anchor:
+        n = ANCHOR_BATCH
+        held = anchor(model, z_BD[:n], u_BU[:n], d_BV[:n], steps)
+    if steps and weights.signs and declared_UY is not None:
+        n = SIGN_BATCH
+        asked = (model, z_BD[:n], u_BU[:n], d_BV[:n], steps, declared_UY)
+        with torch.no_grad():  # mostly there is none, and a graph of that long run costs twice the run
+            against = contradiction(*asked)
+        if against > 0:
+            against = contradiction(*asked)
+    return held, against
+
+
+def _beside(
+    model: LatentModel,
+    weights: Weights,
+    companions: Companions | None,
+    values_BTC: Tensor,
+    mask_BTC: Tensor,
+    filled_BTC: Tensor,
+    encoded_BJD: Tensor,
+    z_BKD: Tensor,
+) -> dict[str, Tensor]:
+    """Terms that are only there when asked for. `encoded_BJD` begins with two windows that follow each other."""
+    found: dict[str, Tensor] = {}
+    rows, learned = model.rows, slice(model.config.state, None)
+    if companions is not None and companions.moves is not None:
+        u_BU = filled_BTC[:, rows, model.config.columns.mv]
+        found["inverse"] = inverse_error(companions.moves, encoded_BJD[:, 0, learned], encoded_BJD[:, 1, learned], u_BU)
+    if weights.straight:
+        third_B1D = encode_at(model, values_BTC, mask_BTC, torch.tensor([2]))
+        found["straight"] = bend_of(torch.cat([encoded_BJD[:, :2], third_B1D], dim=1)[..., learned])
+    if companions is not None and companions.sensors is not None:
+        seen_BKD, now = torch.cat([encoded_BJD[:, :1], z_BKD], dim=1), slice(rows - 1, rows + z_BKD.shape[1])
+        found["decode"] = decoded_error(companions.sensors, seen_BKD, values_BTC[:, now], mask_BTC[:, now])
+    return found
+
+
+def masked_objective(
+    model: LatentModel, values_BTC: Tensor, mask_BTC: Tensor, weights: Weights, companions: Companions
+) -> Losses:
+    """`latent * |guess - target|^2 + sigreg * SIGReg(s)` of windows some cells of which are hidden: pretraining of the
+    encoder, to which no move is told and of which no CV is read."""
+    values_BLC, mask_BLC = values_BTC[:, : model.rows], mask_BTC[:, : model.rows]
+    miss, s_BS = masked_guess(model, companions, values_BLC, mask_BLC, hide(*values_BLC.shape, like=values_BLC))
+    none = torch.zeros_like(miss)
+    return _weighed(
+        weights, len(values_BTC), {}, read_out=none, latent=miss, sigreg=TERMS[weights.term](s_BS), added=none,
+        anchor=none, signs=none,
+    )  # fmt: skip
+
+
+def _weighed(weights: Weights, samples: int, beside: dict[str, Tensor], **terms: Tensor) -> Losses:
     total = (
         weights.read_out * terms["read_out"]
         + weights.latent * terms["latent"]
@@ -133,7 +221,9 @@ def _weighed(weights: Weights, samples: int, **terms: Tensor) -> Losses:
         + weights.anchor * terms["anchor"]
         + weights.signs * terms["signs"]
     )
-    return Losses(total=total, **terms)
+    for name, value in beside.items():
+        total = total + getattr(weights, name) * value
+    return Losses(total=total, beside=beside, **terms)
 
 
 class _Watched:
@@ -159,7 +249,7 @@ def _free_run(model: LatentModel, z_BD: Tensor, u_BKU: Tensor, d_BKV: Tensor) ->
     return z_BKD, model.linear_read_out(z_BKD) + bend_BKY[:, 1:], added
 
 
-def _read_out_error(miss_BKY: Tensor, good_BKY: Tensor, rho_K: Tensor) -> Tensor:
+def read_out_error(miss_BKY: Tensor, good_BKY: Tensor, rho_K: Tensor) -> Tensor:
     """Mean over CVs of the weighted mean over steps of the mean square over good samples, a scalar."""
     square_KY = (miss_BKY**2 * good_BKY).sum(dim=0) / good_BKY.sum(dim=0).clamp_min(1)
     return (square_KY * (rho_K / rho_K.sum())[:, None]).sum(dim=0).mean()
@@ -185,58 +275,22 @@ def info_nce(found_BS: Tensor, target_BS: Tensor, temperature: float = 0.1) -> T
 
 def encode_at(model: LatentModel, values_BTC: Tensor, mask_BTC: Tensor, offsets_J: Tensor) -> Tensor:
     """Latents [B, J, D] of the windows that start `offsets_J` rows into the batch."""
-    filled_BJLC = filled_windows(values_BTC, mask_BTC, offsets_J, model.rows)
-    mask_BJLC = mask_BTC[:, offsets_J[:, None] + torch.arange(model.rows)]
-    z_ND = model.encode_filled(filled_BJLC.flatten(0, 1), mask_BJLC.flatten(0, 1))
+    z_ND = model.encode_filled(*_windows_at(model, values_BTC, mask_BTC, offsets_J))
     return z_ND.view(len(values_BTC), len(offsets_J), -1)
 
 
-def step_answers(model: WorldModel, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor, steps: int, size: float) -> Tensor:
-    """Answer of each CV to a held unit move of each MV, [B, U, H, Y]: central difference of two free runs."""
-    batch, mvs = u_BU.shape
-    nudge = size * torch.eye(mvs, dtype=u_BU.dtype, device=u_BU.device)
-    moves = torch.stack([u_BU[:, None] + nudge, u_BU[:, None] - nudge], dim=1).flatten(0, 2)  # [B * 2 * U, U]
-
-    def for_each(x_BX: Tensor) -> Tensor:
-        return x_BX[:, None].expand(-1, 2 * mvs, -1).flatten(0, 1)
-
-    def held(x_BX: Tensor) -> Tensor:
-        return x_BX[:, None].expand(-1, steps, -1)
-
-    y = model.read_out(rollout(model, for_each(z_BD), held(moves), held(for_each(d_BV))))
-    y_B2UHY = y.view(batch, 2, mvs, steps, -1)
-    return (y_B2UHY[:, 0] - y_B2UHY[:, 1]) / (2 * size)
-
-
-def linear_answers(model: LatentModel, steps: int) -> Tensor:
-    """The same of the linear state alone, [U, H, Y]."""
-    mvs = len(model.config.columns.mv)
-    x_NU, answers = torch.zeros_like(model.B[:, :mvs]), []
-    for _ in range(steps):
-        x_NU = model.A @ x_NU + model.B[:, :mvs]
-        answers.append((model.C @ x_NU).T)
-    return torch.stack(answers, dim=1)
-
-
-def anchor(model: LatentModel, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor, steps: int, size: float = 0.5) -> Tensor:
-    """Mean square distance of the *average* answer to a move from what least squares found, a scalar.
-
-    Least squares over one step is consistent under feedback, the network is not: so on average over operating
-    points the answer is left to the former, and the network says how it differs between them.
-    """
-    gap_UHY = step_answers(model, z_BD, u_BU, d_BV, steps, size).mean(dim=0) - linear_answers(model, steps)
-    mean: Tensor = (gap_UHY**2).mean()
-    return mean
-
-
-def contradiction(
-    model: WorldModel, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor, steps: int, declared_UY: Tensor, size: float = 0.5
+@torch.no_grad()
+def followed_at(
+    companions: Companions, model: LatentModel, values_BTC: Tensor, mask_BTC: Tensor, offsets_J: Tensor
 ) -> Tensor:
-    """Mean square shortfall of the answer's end in the declared direction, over the declared pairs, a scalar.
+    """Learned parts [B, J, S] of their latents, by the encoder that follows."""
+    assert companions.target is not None
+    s_NS: Tensor = companions.target(encoder_input(*_windows_at(model, values_BTC, mask_BTC, offsets_J)))
+    return s_NS.view(len(values_BTC), len(offsets_J), -1)
 
-    A hinge: zero, with its gradient, where every declared pair answers with its sign by at least `LEAST_ANSWER`.
-    """
-    end_BUY = step_answers(model, z_BD, u_BU, d_BV, steps, size)[:, :, -1]
-    short_BUY = torch.relu(LEAST_ANSWER - declared_UY * end_BUY) * declared_UY.abs()
-    mean: Tensor = (short_BUY**2).sum() / (len(z_BD) * declared_UY.abs().sum().clamp_min(1))
-    return mean
+
+def _windows_at(model: LatentModel, values_BTC: Tensor, mask_BTC: Tensor, offsets_J: Tensor) -> tuple[Tensor, Tensor]:
+    """Windows with their gaps filled, and their masks, [B * J, L, C]."""
+    filled_BJLC = filled_windows(values_BTC, mask_BTC, offsets_J, model.rows)
+    mask_BJLC = mask_BTC[:, offsets_J[:, None] + torch.arange(model.rows)]
+    return filled_BJLC.flatten(0, 1), mask_BJLC.flatten(0, 1)

@@ -185,6 +185,18 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
 }
 
 
+WRONG["shared target alone"] = (
+    "constraints:",
+    "training: {sigreg: 0}\nconstraints:",
+    ["training", "got 0 with target 'shared'", "choose training.target"],
+)
+WRONG["stages without epochs"] = (
+    "constraints:",
+    "training: {encoder: masked, read_out: frozen, epochs: 2}\nconstraints:",
+    ["training", "got 2, needs at least 3", "Raise training.epochs"],
+)
+
+
 @pytest.mark.parametrize("what", WRONG)
 def test_an_error_names_the_line_what_it_got_and_what_it_needs(tmp_path: Path, what: str) -> None:
     old, new, parts = WRONG[what]
@@ -194,6 +206,12 @@ def test_an_error_names_the_line_what_it_got_and_what_it_needs(tmp_path: Path, w
         assert part in message
     assert "Traceback" not in message
     assert "pydantic" not in message
+
+
+@pytest.mark.parametrize("wish", ["target: stop_gradient", "target: ema", "compare: contrast"])
+def test_what_keeps_a_latent_alive_by_itself_needs_no_anti_collapse_term(tmp_path: Path, wish: str) -> None:
+    plant = load_plant(changed(tmp_path, "constraints:", f"training: {{sigreg: 0, {wish}}}\nconstraints:"))
+    assert plant.training.sigreg == 0
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_durations_become_rows_and_absent_ones_their_defaults() -> None:
 
 def test_the_plants_weight_of_sigreg_is_scaled_and_zero_stays_zero() -> None:
     assert settings(tiny_plant(sigreg=0.2), FREE).weights.sigreg == pytest.approx(0.02)
-    assert settings(tiny_plant(sigreg=0), FREE).weights.sigreg == 0
+    assert settings(tiny_plant(sigreg=0, target="stop_gradient"), FREE).weights.sigreg == 0
 
 
 @pytest.mark.parametrize("audit", [FREE, ONE_ANSWERS])
@@ -80,3 +80,14 @@ def test_declared_signs_are_trained_in_and_nothing_is_where_none_is_declared() -
     bare = settings(plant.model_copy(update={"gains": {}}), FREE)
     assert bare.weights.signs == 0
     assert not any(any(row) for row in bare.signs)
+
+
+def test_the_plants_objective_is_the_trainings() -> None:
+    wish = {"anti_collapse": "vicreg", "target": "ema", "compare": "contrast", "inverse": 0.2, "straight": 0.3}
+    found = settings(tiny_plant(**wish, encoder="masked", read_out="frozen", epochs=3), FREE)
+    weights = found.weights
+    assert (weights.term, weights.target, weights.compare) == ("vicreg", "ema", "contrast")
+    assert (weights.inverse, weights.straight) == (0.2, 0.3)
+    assert (found.encoder, found.read_out) == ("masked", "frozen")
+    assert found.length == found.rows + found.rollout + 1  # a bend takes a third window
+    assert settings(tiny_plant(), FREE).length == found.rows + found.rollout

@@ -21,8 +21,8 @@ from procmodel.plant import Plant
 from procmodel.training.artifact import Artifact, load_artifact, save_artifact
 from procmodel.training.prepare import parts_of, prepare
 from procmodel.training.train import train
+from procmodel.world_model.answers import linear_answers, step_answers
 from procmodel.world_model.latent_model import LatentModel
-from procmodel.world_model.objective import linear_answers, step_answers
 
 EPOCH = 10  # batches
 
@@ -253,7 +253,7 @@ def test_a_collapsed_run_ends_with_an_error_that_says_so(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(LatentModel, "start_from", without_encoder)
     with pytest.raises(CollapsedError, match=r"collapsed.*Raise training.sigreg.*nothing was stored"):
-        train(tiny_record(), tiny_plant(sigreg=0, epochs=1), tmp_path)
+        train(tiny_record(), tiny_plant(sigreg=0, target="stop_gradient", epochs=1), tmp_path)
 
 
 def test_a_run_that_diverges_ends_with_an_error_that_says_so(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from procmodel.world_model.anti_collapse import (
     AntiCollapse,
+    coding_rate,
+    coding_rate_short,
     epps_pulley,
     epps_pulley_exact,
     sigreg,
@@ -145,7 +147,7 @@ def sigreg_of_many(z_ND: Tensor) -> Tensor:
     return sigreg(z_ND, 512, generator(0))
 
 
-@pytest.mark.parametrize("term", [sigreg_of_many, vicreg])
+@pytest.mark.parametrize("term", [sigreg_of_many, vicreg, coding_rate_short])
 def test_every_term_is_low_where_the_space_is_filled_and_high_where_it_is_not(term: AntiCollapse) -> None:
     full = torch.randn(512, 4, generator=generator(0))
     line = full[:, :1] @ torch.ones(1, 4)
@@ -177,3 +179,21 @@ def test_what_is_normal_in_all_directions_is_so_in_every_subspace_and_zeros_are_
     z = torch.randn(512, 12, generator=torch.Generator().manual_seed(4))
     assert float(subspace_sigreg(z)) == pytest.approx(1.0, abs=0.5)
     assert float(subspace_sigreg(torch.zeros(100, 12))) == pytest.approx(40.2, rel=0.01)
+
+
+def test_the_coding_rate_of_uncorrelated_latents_is_a_sum_of_logarithms() -> None:
+    # Rows of a Hadamard matrix without its column of ones: centred, of unit variance, uncorrelated.
+    square = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64)
+    z_ND = torch.kron(square, torch.kron(square, square))[:, 1:5]
+    sizes = torch.tensor([0.5, 1.0, 2.0, 3.0], dtype=torch.float64)
+    by_hand = sum(0.5 * math.log(1 + 4 / 0.5**2 * float(size) ** 2) for size in sizes)
+    assert float(coding_rate(z_ND * sizes + 7.0)) == pytest.approx(by_hand, rel=1e-12)
+    assert float(coding_rate_short(z_ND)) == pytest.approx(0.0, abs=1e-9)
+    assert float(coding_rate_short(3 * z_ND)) == 0.0
+    half = 8 * (1 - math.log(1 + 16 / 4) / math.log(1 + 16))
+    assert float(coding_rate_short(0.5 * z_ND)) == pytest.approx(half, rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [9, 128])
+def test_the_coding_rate_of_zeros_falls_short_by_all_of_it(n: int) -> None:
+    assert float(coding_rate_short(torch.zeros(n, 3))) == pytest.approx(n)

@@ -12,20 +12,10 @@ from latent_fakes import COLUMNS, LEARNED, ROWS, STATES, batch, filled_by_hand, 
 from torch import Tensor
 
 from procmodel.data.window import Window
+from procmodel.world_model.answers import LEAST_ANSWER, anchor, contradiction, drift, linear_answers, step_answers
 from procmodel.world_model.anti_collapse import TERMS, sigreg
 from procmodel.world_model.latent_model import LatentModel
-from procmodel.world_model.objective import (
-    ANCHOR_BATCH,
-    LEAST_ANSWER,
-    Weights,
-    anchor,
-    contradiction,
-    encode_at,
-    info_nce,
-    linear_answers,
-    objective,
-    step_answers,
-)
+from procmodel.world_model.objective import ANCHOR_BATCH, Weights, encode_at, info_nce, objective
 from procmodel.world_model.protocol import rollout
 
 STEPS = 4
@@ -295,3 +285,72 @@ def test_any_anti_collapse_term_may_be_chosen(term: Any) -> None:
     torch.manual_seed(0)
     targets = encoded(model, values, mask, 1)[:, STATES:]
     assert found == pytest.approx(number(TERMS[term](targets)), rel=1e-9)
+
+
+# ---- terms that are there when asked for
+
+
+def test_a_target_that_follows_is_met_without_a_gradient_to_it() -> None:
+    model, (values, mask) = trained(), batch(ROWS + STEPS)
+    weights = Weights(target="ema")
+    companions = weights.companions(model).double()
+    stopped = objective(model, values, mask, Weights(target="stop_gradient"))
+    found = objective(model, values, mask, weights, companions=companions)
+    assert number(found.latent) == pytest.approx(number(stopped.latent), rel=1e-12)  # it starts where the encoder is
+    stopped.latent.backward()
+    by_hand = model.encoder[0].weight.grad.clone()
+    model.zero_grad()
+    found.latent.backward()
+    torch.testing.assert_close(model.encoder[0].weight.grad, by_hand)
+    assert companions.target is not None
+    with torch.no_grad():
+        companions.target[-1].bias.add_(1.0)
+    moved = number(objective(model, values, mask, weights, companions=companions).latent)
+    gap = torch.stack(
+        [free_run(model, values, mask)[k + 1] - encoded(model, values, mask, k + 1) for k in range(STEPS)], dim=1
+    )
+    assert moved == pytest.approx(number(((gap[..., STATES:] - 1.0) ** 2).mean()), rel=1e-12)
+
+
+def test_terms_that_are_asked_for_stand_beside_and_count_by_their_weights() -> None:
+    model, (values, mask) = trained(), batch(ROWS + STEPS + 1, good=1.0)
+    weights = Weights(inverse=0.3, straight=0.2, decode=0.5)
+    companions = weights.companions(model).double()
+    found = objective(model, values, mask, weights, companions=companions)
+    plain = objective(model, values[:, :-1], mask[:, :-1], Weights())
+    windows = torch.stack([encoded(model, values, mask, k)[:, STATES:] for k in range(3)], dim=1)
+    assert companions.moves is not None
+    guess = companions.moves(torch.cat([windows[:, 0], windows[:, 1]], dim=-1))
+    u = values[:, ROWS, list(COLUMNS.mv)]
+    assert number(found.beside["inverse"]) == pytest.approx(number(((guess - u) ** 2).mean()), rel=1e-9)
+    one, two = windows[:, 1] - windows[:, 0], windows[:, 2] - windows[:, 1]
+    turn = (one * two).sum(dim=1) / (one.norm(dim=1) * two.norm(dim=1))
+    assert number(found.beside["straight"]) == pytest.approx(number((1 - turn).mean()), rel=1e-9)
+    assert companions.sensors is not None
+    run = torch.stack(free_run(model, values[:, :-1], mask[:, :-1]), dim=1)
+    gap = companions.sensors(run) - values[:, ROWS - 1 : -1]
+    assert number(found.beside["decode"]) == pytest.approx(number((gap**2).mean()), rel=1e-9)
+    torch.testing.assert_close(found.read_out, plain.read_out)  # the row beyond takes no part in the free run
+    added = 0.3 * found.beside["inverse"] + 0.2 * found.beside["straight"] + 0.5 * found.beside["decode"]
+    sigreg_apart = 0.01 * 128 / len(values) * (found.sigreg - plain.sigreg)  # other directions were drawn
+    torch.testing.assert_close(found.total, plain.total + added + sigreg_apart)
+    assert set(plain.terms()) == set(found.terms()) - {"inverse", "straight", "decode"}
+
+
+def test_a_drift_that_every_run_shares_escapes_the_anchor_and_not_the_level() -> None:
+    model, (values, mask) = untrained(), batch(ROWS + 1, size=ANCHOR_BATCH + 5, good=1.0)
+    z, u, d = encoded(model, values, mask, 0), values[:, ROWS - 1, COLUMNS.mv], values[:, ROWS - 1, COLUMNS.dv]
+    assert number(drift(model, z, u, d, 8)) < 1e-24  # the linear state itself
+    push = torch.randn(STATES, dtype=torch.float64)
+    with torch.no_grad():
+        model.predictor[-1].bias[:STATES] = push
+    x, square = torch.zeros(STATES, dtype=torch.float64), 0.0
+    for _ in range(8):
+        x = model.A @ x + push
+        square += number(((model.C @ x) ** 2).mean()) / 8
+    assert number(drift(model, z, u, d, 8)) == pytest.approx(square, rel=1e-9)
+    assert number(anchor(model, z, u, d, 8)) < 1e-24
+    found = objective(model, values, mask, Weights(level=2.0), 8)
+    n = ANCHOR_BATCH
+    assert number(found.beside["level"]) == pytest.approx(number(drift(model, z[:n], u[:n], d[:n], 8)), rel=1e-9)
+    assert "level" not in objective(model, values, mask, Weights(level=2.0)).beside
