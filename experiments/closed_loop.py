@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,16 +85,34 @@ def study(quick: bool) -> Outcome:
     seeds, home = (SEEDS[:1], HOME / "quick") if quick else (SEEDS, HOME)
     trained = {name: train(name, home / name, 6_000 if quick else RECORD_ROWS[name]) for name in plants}
     done: list[dict[str, dict[str, Any]]] = []
-    try:
+    with asked_to_stop() as asked:
         for seed in seeds:  # all plants of a seed before the next: a run that is cut short is short everywhere
             decisions = {name: 12 if quick else DECISIONS[name] for name in plants}
-            done.append({name: episode(trained[name], home / name, seed, decisions[name]) for name in plants})
-            print(f"seed {seed} done on {len(plants)} plants", file=sys.stderr, flush=True)
-    except KeyboardInterrupt:
-        if not done:
-            raise
+            found: dict[str, dict[str, Any]] = {}
+            for name in plants:
+                if asked:
+                    break
+                found[name] = episode(trained[name], home / name, seed, decisions[name])
+            else:
+                done.append(found)
+                print(f"seed {seed} done on {len(plants)} plants", file=sys.stderr, flush=True)
+    if not done:
+        raise KeyboardInterrupt
+    if asked:
         print(f"Stopped: the figures are of {len(done)} of {len(seeds)} seeds.", file=sys.stderr, flush=True)
     return outcome({name: [each[name] for each in done] for name in plants}, seeds[: len(done)])
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[list[int]]:
+    """Gets an entry at Ctrl-C, in place of the exception: CasADi swallows that inside IPOPT and counts the solve as a
+    failed one, which would stand in the figures."""
+    asked: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: asked.append(number))
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def train(name: str, folder: Path, rows: int) -> Trained:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def test_every_reference_plant_is_tried() -> None:
 def test_a_stopped_run_tells_of_the_seeds_that_were_done(monkeypatch: pytest.MonkeyPatch) -> None:
     def of(trained: object, folder: object, seed: int, decisions: int) -> dict[str, Any]:
         if seed == closed_loop.SEEDS[3]:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return trial(seed, advice=2.1, lmpc_n4sid=3.0, dmc=4.0, oracle=2.0)
 
     monkeypatch.setattr(closed_loop, "train", lambda *a: None)
