@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import procmodel
-from procmodel.commands.judge import Findings, judge_free_runs, judge_open_loop, judge_record, judge_steps
+from procmodel.commands.judge import (
+    Findings,
+    judge_backtest,
+    judge_free_runs,
+    judge_open_loop,
+    judge_record,
+    judge_steps,
+)
 from procmodel.commands.model import Place, dataset_of, model_of
 from procmodel.commands.progress import Progress
 from procmodel.evaluation.claims import claims_of
@@ -29,12 +36,14 @@ def evaluate(plant: Plant, place: Place, progress: Progress) -> dict[str, Any]:
     findings = Findings()
     progress.stage("evaluate", "Judging the model on rows it has not seen")
     judge_record(plant, dataset, findings)
-    progress.step(1, 5, "open loop")
+    progress.step(1, 6, "open loop")
     judge_open_loop(plant, dataset, artifact, findings)
-    progress.step(3, 5, "step responses")
+    progress.step(3, 6, "step responses")
     gains = judge_steps(plant, dataset, artifact, findings)
-    progress.step(4, 5, "free runs")
+    progress.step(4, 6, "free runs")
     values = judge_free_runs(plant, dataset, artifact, findings)
+    progress.step(5, 6, "backtest")
+    judge_backtest(plant, dataset, artifact, findings)
     name = f"evaluate:{plant.name.replace('-', '_')}"
     findings.results["claims"] = [claim.to_dict() for claim in claims_of(name, dict(values))]
     with Tracker(place.out, experiment=plant.name, name="evaluate", tags={"plant": plant.fingerprint}) as run:

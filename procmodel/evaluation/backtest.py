@@ -23,6 +23,7 @@ from procmodel.control.optimizer import Optimizer
 from procmodel.control.workers import Workers
 from procmodel.data.dataset import Dataset, Stretch
 from procmodel.data.window import Columns, Scaler
+from procmodel.evaluation.backtest_words import CAVEAT
 from procmodel.evaluation.evaluators import Evaluator
 from procmodel.evaluation.matching import Moments, matched_costs
 from procmodel.evaluation.plain import plain
@@ -32,7 +33,6 @@ from procmodel.plant import Plant
 from procmodel.runtime.loop import Advisor
 
 Array = np.ndarray
-CAVEAT = "A log shows what happened, not what would have happened."
 TICKS, FEWEST, MOST = 150, 8, 24
 """Ticks that are judged on a record, and the number of episodes at least and at most."""
 _SHARE_OF_MOVE, _SHARE_OF_SPAN = 0.5, 0.01

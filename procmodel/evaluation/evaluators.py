@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -90,7 +91,7 @@ def _halves(stretches: Sequence[Stretch], least: int) -> list[tuple[tuple[Stretc
     for stretch in stretches:
         count = max(1, min(6, stretch.rows // least))
         edges = np.linspace(stretch.start, stretch.stop, count + 1).astype(int).tolist()
-        pieces += [replace(stretch, start=a, stop=b, began=None) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        pieces += [replace(stretch, start=a, stop=b, began=None) for a, b in pairwise(edges)]
     odd, even = tuple(pieces[::2]), tuple(pieces[1::2])
     return [(odd, even), (even, odd)] if even else [(odd, ())]
 

@@ -1,7 +1,7 @@
 """The record's own answer: what it cost where the operator did, in much the same state, much what was advised.
 
-No model is asked. What differs between the two moments and is not measured stays in the answer, so it is evidence beside
-the models', not a proof.
+No model is asked. What differs between the two moments and is not measured stays in the answer: evidence beside the
+models', no proof.
 
 Shapes: T rows, N moments, S candidates, F features, E rows ahead, U MVs.
 """
@@ -93,7 +93,7 @@ def matched_costs(moments: Moments, rows_N: Array, moved_NU: Array, tolerance_U:
         alike &= np.abs(moments.row - rows_N[n]) >= apart
         which = np.flatnonzero(alike)
         distance = np.sqrt(np.mean((moments.state[which] - moments.state[place]) ** 2, axis=1))
-        nearest = np.argsort(distance)[:MOST]
+        nearest = np.argsort(distance, kind="stable")[:MOST]
         near = which[nearest[distance[nearest] <= CALIPER]]
         if len(near) >= LEAST:
             found[n] = moments.cost[near].mean()

@@ -86,9 +86,8 @@ def episode_starts(
                 continue
             starts.append(at)
             at += rows
-    if len(starts) <= most:
-        return np.array(starts, dtype=int)
-    return np.array(starts)[np.linspace(0, len(starts) - 1, most).round().astype(int)]
+    chosen = np.linspace(0, len(starts) - 1, min(most, len(starts))).round().astype(int)
+    return np.array([starts[i] for i in chosen], dtype=int)
 
 
 def episode_at(dataset: Dataset, start: int, rows: int, history: int, interval: int) -> Episode:

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from procmodel.evaluation.backtest import CAVEAT, Backtest
+from procmodel.evaluation.backtest import Backtest
+from procmodel.evaluation.backtest_words import CAVEAT
 from procmodel.evaluation.figures.style import (
     ACCENT,
     DIM,
@@ -42,7 +43,7 @@ def backtest_figure(found: Backtest) -> Figure:
     heights = [1.0] * count + ([0.34 * (len(bars) + 1)] if bars else [])
     figure = canvas(1.15 * sum(heights) + 1.0)
     axes = np.atleast_1d(figure.subplots(len(heights), 1, height_ratios=heights))
-    episodes, ticks = found.made.shape[:2]
+    episodes = len(found.starts)
     seconds, unit = duration(found.step, found.rows * episodes)
     length = found.rows * found.step / seconds
     for u, name in enumerate(plant.mvs):
@@ -51,7 +52,7 @@ def backtest_figure(found: Backtest) -> Figure:
         strip(axes[u], label(name, plant.tags[name].unit), note)
     if judged:
         _costs(axes[len(plant.mvs)], found, methods, length)
-        strip(axes[len(plant.mvs)], f"mean cost of each episode [{found.unit}]", "as recorded, and as each judge has it")
+        strip(axes[len(plant.mvs)], f"mean cost of each episode [{found.unit}]", "as recorded, and as judged")
     for each in axes[1:count]:
         each.sharex(axes[0])
     axes[count - 1].set_xlabel(f"judged time, one episode after the other [{unit}]")
@@ -69,8 +70,8 @@ def _moves(axes: Axes, found: Backtest, u: int, length: float) -> None:
     width = length / ticks
     for n in range(episodes):
         edges = n * length + np.arange(ticks + 1) * width
-        known = {"label": "operator"} if n == 0 else {}
-        axes.stairs(found.made[n, :, u], edges, baseline=None, **pen("operator").line(), **known)
+        name = "operator" if n == 0 else None
+        axes.stairs(found.made[n, :, u], edges, baseline=None, label=name, **pen("operator").line())
         if n:
             axes.axvline(n * length, color=PALE, linewidth=0.6)
     at = ((np.arange(episodes)[:, None] * length) + (np.arange(ticks) + 0.5) * width).ravel()
@@ -118,7 +119,7 @@ def _forest(axes: Axes, bars: list[Bar], unit: str) -> None:
         axes.plot([interval.low, interval.high], [spot, spot], color=style.color, linewidth=2.0 if spot == 0 else 1.2)
         axes.plot(interval.mean, spot, marker=style.marker, color=style.color, markersize=6, markerfacecolor="white")
         words = f"{interval.mean:.3g} ({interval.low:.3g} to {interval.high:.3g})"
-        axes.annotate(words, (interval.mean, spot), xytext=(0, 5), textcoords="offset points", ha="center", fontsize=7.5)
+        axes.annotate(words, (interval.mean, spot), xytext=(0, 5), textcoords="offset points", ha="center", size=7.5)
     axes.axvline(0.0, color=INK, linewidth=0.8)
     axes.set_yticks(range(len(bars)), [name for name, *_ in reversed(bars)])
     axes.set_ylim(-0.5, len(bars) - 0.2)
@@ -131,4 +132,3 @@ def _forest(axes: Axes, bars: list[Bar], unit: str) -> None:
 
 def _style(methods: list[str], method: str) -> Pen:
     return JUDGES[methods.index(method) % len(JUDGES)]
-
