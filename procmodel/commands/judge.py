@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from procmodel.commands.advise import loop_of, optimizer_of
+from procmodel.commands.advise import UNDER_ADVICE, loop_of, optimizer_of
 from procmodel.data.dataset import Dataset
 from procmodel.data.health import excitation_audit
 from procmodel.data.historians import open_historian
@@ -33,6 +33,7 @@ from procmodel.training.artifact import Artifact
 from procmodel.training.prepare import parts_of
 from procmodel.training.settings import horizon_rows, window_rows
 from procmodel.world_model.linear import fit_arx
+from procmodel.world_model.surprise import MEMORY, surprises
 
 
 @dataclass(kw_only=True)
@@ -78,6 +79,25 @@ def judge_open_loop(plant: Plant, dataset: Dataset, artifact: Artifact, findings
     findings.figures["open_loop"] = open_loop_fan(result)
     findings.figures["error_growth"] = error_growth(result)
     return result
+
+
+def judge_health(plant: Plant, dataset: Dataset, artifact: Artifact, findings: Findings) -> None:
+    """How often normal rows that the model has not seen surprise it, as the loop would take it."""
+    parts, calibration, columns = parts_of(dataset, plant), artifact.calibration, Columns.of(plant)
+    limit = UNDER_ADVICE * calibration.surprise_limit
+    shares = []
+    for stretch in parts.test or parts.validation:
+        rows = dataset.values[stretch.start : stretch.stop]
+        if len(rows) < artifact.model.rows + MEMORY:
+            continue
+        each = surprises(artifact.model, artifact.scaler, columns, rows, calibration.error_covariance_YY)
+        known = each[np.isfinite(each)]
+        shares.append(np.convolve(known, np.ones(MEMORY) / MEMORY, mode="valid") if len(known) >= MEMORY else known)
+    judged = np.concatenate([np.empty(0), *shares])
+    if len(judged):
+        findings.results["health"] = {
+            "rows": len(judged), "surprised_share": float((judged > limit).mean()), "limit": float(limit),
+        }  # fmt: skip
 
 
 def judge_steps(

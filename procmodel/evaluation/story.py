@@ -17,9 +17,11 @@ from procmodel.evaluation.tables import (
     backtest_table,
     claims_table,
     closed_loop_table,
+    comparison_table,
     excitation_table,
     free_run_table,
     gains_table,
+    gates_table,
     limits_table,
     open_loop_table,
     record_table,
@@ -70,6 +72,8 @@ def sections(results: Results, figures: Mapping[str, str]) -> list[Section]:
         _backtest(results, figures),
         _trials(results, figures),
         _advice(results, figures),
+        _champion(results),
+        _comparison(results),
         _accounts(results),
     ]
     return [part for part in parts if part.pictures or part.tables]
@@ -185,6 +189,23 @@ def _advice(results: Results, figures: Mapping[str, str]) -> Section:
         pictures=_pictures(figures, advice=table),
         tables=(table,) if "advice" not in figures else (),
     )
+
+
+def _champion(results: Results) -> Section:
+    champion = results.get("champion")
+    if not champion:
+        return Section(title="May it be the champion?")
+    answer = str(champion["reason"])
+    return Section(
+        title="May it be the champion?", answer=f"{answer[0].upper()}{answer[1:]}.", tables=(gates_table(champion),)
+    )
+
+
+def _comparison(results: Results) -> Section:
+    comparison = results.get("comparison")
+    if not comparison:
+        return Section(title="Beside another evaluation")
+    return Section(title=f"Beside evaluation {comparison['with'][:8]}", tables=(comparison_table(comparison),))
 
 
 def _accounts(results: Results) -> Section:

@@ -167,6 +167,21 @@ def backtest_table(found: Part) -> Table:
     )
 
 
+def gates_table(champion: Part) -> Table:
+    """Per gate: whether it was passed, and why."""
+    words = {True: "✓ passed", False: "✗ not passed", None: "not known"}
+    rows = [(gate["name"], words[gate["passed"]], gate["reason"]) for gate in champion["gates"]]
+    return Table(head=("gate", "passed", "why"), rows=tuple(rows))
+
+
+def comparison_table(comparison: Part) -> Table:
+    """Per figure: this evaluation, the other, and which is better."""
+    head = ("figure", "unit", "this", "other", "better")
+    rows = [tuple(row[key] for key in ("figure", "unit", "this", "other", "better")) for row in comparison["table"]]
+    differs = ", ".join(comparison["differs"]) or "nothing"
+    return Table(head=head, rows=tuple(rows), caption=f"What differs between the two: {differs}.")
+
+
 def agreement_table(found: Part) -> Table:
     """Per MV: how often advice and operator agree."""
     head = ("MV", "unit", "agree within", "agree [% of ticks]")
