@@ -10,6 +10,7 @@ Shapes: T rows, N episodes, E rows of each, K ticks in it, J judging models, C t
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -36,7 +37,8 @@ Array = np.ndarray
 TICKS, FEWEST, MOST = 150, 8, 24
 """Ticks that are judged on a record, and the number of episodes at least and at most."""
 _SHARE_OF_MOVE, _SHARE_OF_SPAN = 0.5, 0.01
-_ALONE = 400
+_NUMBERS = re.compile(r"[-+]?\d[\d.,e]*")
+_ALONE = 800
 """Plans up to which processes of their own cost more than they save."""
 
 
@@ -55,7 +57,9 @@ class Backtest:
         judges: J.
         matched: [N, K] recorded cost after the tick's matches; `own` after the tick itself.
         beyond: Share of rows beyond CV limits by rank, as recorded and by judge [-].
-        holds: Reasons with their number.
+        holds: Reasons with their number, at the recorded ticks.
+        held: Share of ticks held while it is followed, by judge, [J] [-]. Holds because of a move that somebody else
+            made belong to the record, not to these.
         left_out: Judges that were not asked, with the reason.
     """
 
@@ -76,6 +80,7 @@ class Backtest:
     own: Array
     beyond: dict[str, dict[int, float]]
     holds: dict[str, int]
+    held: Array
     left_out: tuple[str, ...] = ()
 
     @property
@@ -119,6 +124,7 @@ class Backtest:
             "ticks": int(advised.size),
             "holds": int((~advised).sum()),
             "hold_reasons": self.holds,
+            "held_while_followed": float(self.held.mean()) if len(self.held) else None,
             "agreement": {
                 "share": float(all_agree.mean()),
                 "by_mv": {
@@ -164,7 +170,7 @@ def backtest(
     judges: Sequence[Evaluator],
     *,
     left_out: Sequence[str] = (),
-    ticks: int = TICKS,
+    ticks: int | None = None,
     workers: int | None = None,
 ) -> Backtest | None:
     """Advise at the ticks of episodes over the stretches, and let every judge say what following would have brought.
@@ -176,7 +182,7 @@ def backtest(
         make: Builds the advisor whose advice it is; picklable.
         optimizer: Such as the advisor's; its task is what is judged.
         stretches: Rows that the model has not learned from.
-        ticks: About so many; there are `FEWEST` to `MOST` episodes in any case.
+        ticks: About so many, or `TICKS`; there are `FEWEST` to `MOST` episodes in any case.
         workers: None decides by the number of plans.
 
     Returns:
@@ -184,12 +190,12 @@ def backtest(
     """
     columns, horizon, history = Columns.of(plant), optimizer.horizon, optimizer.rows_wanted
     rows, interval = horizon.steps, horizon.interval
-    most = int(np.clip(ticks // len(horizon.ticks), FEWEST, MOST))
+    most = int(np.clip((ticks or TICKS) // len(horizon.ticks), FEWEST, MOST))
     starts = episode_starts(dataset, columns, stretches, history=history, rows=rows, most=most)
     if len(starts) < 2:
         return None
     plain_ones = [episode_at(dataset, int(start), rows, history, interval) for start in starts]
-    asked = [replace(each, evaluator=judge) for judge in (None, *judges) for each in plain_ones]
+    asked = [replace(each, judge=judge) for judge in (None, *judges) for each in plain_ones]
     count = len(asked) * len(horizon.ticks)
     with Workers(make, workers=workers or (1 if count <= _ALONE else None)) as pool:
         found = list(pool.each(advise_over, asked))
@@ -223,7 +229,8 @@ def backtest(
         matched=matched,
         own=np.where(places >= 0, everywhere.cost[places], np.nan),
         beyond=_beyond(plant, columns, ["recorded", *(judge.name for judge in judges)], said),
-        holds=dict(Counter(reason for each in said[0] for reason in each.holds.values())),
+        holds=dict(Counter(_NUMBERS.sub("#", why) for each in said[0] for why in each.holds.values())),
+        held=np.array([np.isnan([each.moves for each in by_judge]).any(axis=2).mean() for by_judge in said[1:]]),
         left_out=tuple(left_out),
     )
 

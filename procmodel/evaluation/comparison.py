@@ -41,8 +41,9 @@ def key_figures(results: Results) -> dict[str, Figure]:
     if health := results.get("health"):
         found["unseen rows that surprise it"] = Figure(value=100 * health["surprised_share"], unit="%", better="lower")
     if tested := results.get("backtest"):
-        held, agreed = tested["holds"] / tested["ticks"], tested["agreement"]["share"]
-        found["ticks held"] = Figure(value=100 * held, unit="%", better="lower")
+        held, agreed = tested["held_while_followed"], tested["agreement"]["share"]
+        if held is not None:
+            found["ticks held while followed"] = Figure(value=100 * held, unit="%", better="lower")
         found["ticks at which the operator did the same"] = Figure(value=100 * agreed, unit="%", better="higher")
         if tested["benefit"] is not None:
             for key, words in (("mean", "benefit on the record"), ("low", "its lower bound")):

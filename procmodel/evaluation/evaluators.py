@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+import torch
 
+from procmodel.control.bias import filled
 from procmodel.data.dataset import Dataset, Stretch
 from procmodel.data.split import Parts
 from procmodel.data.window import Columns, Scaler
@@ -20,11 +22,13 @@ from procmodel.errors import DatasetError
 from procmodel.evaluation.baselines import LinearForecast
 from procmodel.evaluation.linear_peers import LinearWorld
 from procmodel.evaluation.open_loop import open_loop
+from procmodel.evaluation.replay import Answer
 from procmodel.plant import Plant
 from procmodel.world_model.linear import LinearState, fit_linear_state
 from procmodel.world_model.n4sid import fit_n4sid
 from procmodel.world_model.protocol import WorldModel
 
+Array = np.ndarray
 METHODS = ("state space", "N4SID")
 USELESS = 1.5
 """Free-running error at the horizon's end, over the CV's spread, from which on an evaluator is not asked [-]."""
@@ -47,6 +51,27 @@ class Evaluator:
     model: WorldModel
     scaler: Scaler
     error: float
+
+    def follow(self, columns: Columns, before_RC: Array) -> Answer:
+        """The recorded CVs and what the model makes of the difference in moves (`replay.py`)."""
+        model, scaler = self.model, self.scaler
+        with torch.no_grad():
+            z_BD = model.encode(scaler.window(filled(before_RC)[-model.rows :])).repeat(2, 1)
+
+        def row(recorded_C: Array, held_U: Array) -> Array:
+            nonlocal z_BD  # under the recorded moves, and under the others
+            u_BU = np.stack([recorded_C[list(columns.mv)], held_U])
+            d_BV = np.repeat(recorded_C[None, list(columns.dv)], 2, axis=0)
+            with torch.no_grad():
+                u, d = (torch.as_tensor(scaler.scale(v, at)) for v, at in ((u_BU, columns.mv), (d_BV, columns.dv)))
+                z_BD = model.step(z_BD, u, d)
+                y_BY = scaler.unscale(model.read_out(z_BD).numpy(), columns.cv)
+            out = recorded_C.copy()
+            out[list(columns.mv)] = held_U
+            out[list(columns.cv)] += y_BY[1] - y_BY[0]
+            return out
+
+        return row
 
 
 def evaluators(

@@ -104,8 +104,8 @@ def _closed_loop(mine: Results | None, theirs: Results | None) -> Gate:
 
 
 def _holds(backtest: Results | None) -> Gate:
-    if not backtest:
-        return Gate(name="holds", passed=None, reason="the record holds no stretch to advise over")
-    share = backtest["holds"] / backtest["ticks"]
-    reason = f"it held at {percent(share)} of {backtest['ticks']} ticks, {percent(HELD, 0)} may"
+    share = (backtest or {}).get("held_while_followed")
+    if share is None:
+        return Gate(name="holds", passed=None, reason="nobody could follow it on this record")
+    reason = f"while it is followed it holds at {percent(share)} of the ticks, {percent(HELD, 0)} may"
     return Gate(name="holds", passed=share <= HELD, reason=reason)

@@ -13,21 +13,32 @@ Shapes: T rows of the record, R rows of history, E rows of an episode, K ticks i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 import numpy as np
-import torch
 
 from procmodel.control.bias import filled
 from procmodel.control.plan import Plan
 from procmodel.data.dataset import Dataset, Stretch
 from procmodel.data.window import Columns
-from procmodel.evaluation.evaluators import Evaluator
 from procmodel.runtime.loop import Advisor
 
 Array = np.ndarray
+
+
+Answer = Callable[[Array, Array], Array]
+"""`(recorded row [C], MVs held in it [U]) -> what would have been recorded [C]`, asked row by row."""
+
+
+class Judge(Protocol):
+    """Who says what would have come of other moves than the recorded ones."""
+
+    def follow(self, columns: Columns, before_RC: Array) -> Answer:
+        """Its answers from the end of a history on, NaN in gaps, newest row last."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +51,7 @@ class Episode:
         interval: Rows from one advice to the next.
         step: Of a row [s].
         began: Start of the first row ahead, aware.
-        evaluator: Who says what would have come of following; None: nobody, the record goes on as it did.
+        judge: Who says what would have come of following; None: nobody, the record goes on as it did.
     """
 
     before: Array
@@ -48,7 +59,7 @@ class Episode:
     interval: int
     step: float
     began: datetime
-    evaluator: Evaluator | None = None
+    judge: Judge | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,7 +118,7 @@ def advise_over(advisor: Advisor, episode: Episode) -> Advised:
     """The guarded advice at each tick of an episode; followed, where somebody says what comes of it."""
     columns, ticks = Columns.of(advisor.plant), range(0, len(episode.ahead), episode.interval)
     rows, first = np.concatenate([episode.before, episode.ahead]), len(episode.before)
-    answer = None if episode.evaluator is None else _Answer(episode.evaluator, columns, rows[:first])
+    answer = None if episode.judge is None else episode.judge.follow(columns, rows[:first])
     previous: Plan | None = None
     moves, holds = np.full((len(ticks), len(columns.mv)), np.nan), {}
     for k, tick in enumerate(ticks):
@@ -122,29 +133,5 @@ def advise_over(advisor: Advisor, episode: Episode) -> Advised:
         if answer is not None:
             held = moves[k] if advice.is_move else filled(seen)[-1, list(columns.mv)]
             for at in range(first + tick, min(first + tick + episode.interval, len(rows))):
-                rows[at] = answer.row(episode.ahead[at - first], held)
+                rows[at] = answer(episode.ahead[at - first], held)
     return Advised(moves=moves, holds=holds, rows=rows[first:])
-
-
-class _Answer:
-    """What a judging model makes of other moves than the recorded ones, row by row."""
-
-    def __init__(self, evaluator: Evaluator, columns: Columns, before_RC: Array) -> None:
-        self._model, self._scaler, self._columns = evaluator.model, evaluator.scaler, columns
-        with torch.no_grad():
-            z_BD = self._model.encode(self._scaler.window(filled(before_RC)[-self._model.rows :]))
-        self._z_BD = z_BD.repeat(2, 1)  # under the recorded moves, and under the others
-
-    def row(self, recorded_C: Array, held_U: Array) -> Array:
-        """The next row [C] with these MVs held in it."""
-        at, scaler = self._columns, self._scaler
-        u_BU = np.stack([recorded_C[list(at.mv)], held_U])
-        d_BV = np.repeat(recorded_C[None, list(at.dv)], 2, axis=0)
-        with torch.no_grad():
-            u, d = (torch.as_tensor(scaler.scale(v, c)) for v, c in ((u_BU, at.mv), (d_BV, at.dv)))
-            self._z_BD = self._model.step(self._z_BD, u, d)
-            y_BY = scaler.unscale(self._model.read_out(self._z_BD).numpy(), at.cv)
-        row = recorded_C.copy()
-        row[list(at.mv)] = held_U
-        row[list(at.cv)] += y_BY[1] - y_BY[0]
-        return row

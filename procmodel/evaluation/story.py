@@ -152,7 +152,7 @@ def _free_runs(results: Results, figures: Mapping[str, str]) -> Section:
 def _backtest(results: Results, figures: Mapping[str, str]) -> Section:
     found = results.get("backtest")
     if not found:
-        return Section(title="What would have been advised")
+        return Section(title="What would have been advised", pictures=_pictures(figures, backtest=None))
     judges, agreement = backtest_table(found), agreement_table(found)
     return Section(
         title="What would have been advised",

@@ -87,7 +87,7 @@ class Steer:
 
 def test_following_on_the_right_model_is_what_the_plant_would_have_done_in_the_same_weather() -> None:
     dataset, start, rows = recorded(), 100, 60
-    episode = replace(episode_at(dataset, start, rows, 20, 2), evaluator=JUDGE)
+    episode = replace(episode_at(dataset, start, rows, 20, 2), judge=JUDGE)
     followed = advise_over(Steer(), episode)  # type: ignore[arg-type]
     u = dataset.values[:, 0].copy()
     for tick in range(0, rows, 2):  # the true plant, from the start, under the same policy
@@ -103,7 +103,7 @@ def test_advice_that_nobody_judges_leaves_the_record_as_it_was_and_a_hold_moves_
     held = np.isnan(seen.moves[:, 0])
     np.testing.assert_array_equal(held, dataset.values[99:119:2, 1] > 0.0)
     assert set(seen.holds) == set(np.flatnonzero(held))
-    unmoved = advise_over(Steer(bound=-np.inf), replace(episode, evaluator=JUDGE))  # type: ignore[arg-type]
+    unmoved = advise_over(Steer(bound=-np.inf), replace(episode, judge=JUDGE))  # type: ignore[arg-type]
     np.testing.assert_allclose(unmoved.rows[:, 0], dataset.values[99, 0])
 
 

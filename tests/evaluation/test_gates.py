@@ -19,7 +19,8 @@ def evaluation(
         "health": {"rows": 1000, "surprised_share": 0.001},
         "open_loop": {"Y": {"model": {"1": {"over_std": 0.1}, "30": {"over_std": error}}}},
         "backtest": {
-            "cost_recorded": 100.0, "cost_unit": "CHF/h", "holds": holds, "ticks": 100, "agreement": {"share": 0.5},
+            "cost_recorded": 100.0, "cost_unit": "CHF/h", "held_while_followed": holds / 100,
+            "agreement": {"share": 0.5},
             "benefit": {"mean": 0.5 * (low + high), "low": low, "high": high} if benefit else None,
         },
         "provenance": {"data": "d", "model": f"m{error}"},
@@ -69,7 +70,13 @@ def test_two_evaluations_stand_side_by_side_with_the_better_one_named() -> None:
     found = compare(evaluation(0.2), evaluation(0.3, holds=5), name="abc")
     rows = {row["figure"]: row for row in found["table"]}
     assert rows["forecast error of Y after 30 rows"]["better"] == "this"
-    assert rows["ticks held"] == {"figure": "ticks held", "unit": "%", "this": 0.0, "other": 5.0, "better": "this"}
+    assert rows["ticks held while followed"] == {
+        "figure": "ticks held while followed",
+        "unit": "%",
+        "this": 0.0,
+        "other": 5.0,
+        "better": "this",
+    }
     assert rows["benefit on the record"]["better"] is None
     assert found["differs"] == ["model"]
 
