@@ -105,7 +105,8 @@ def study(quick: bool) -> Outcome:
         if not done:
             raise
         print(f"Stopped: the figures are of {len(done)} of {len(seeds)} seeds.", file=sys.stderr, flush=True)
-    return outcome(done, {} if quick else micro_gas_turbine(), seeds[: len(done)])
+    whole = not quick and len(done) == len(seeds)
+    return outcome(done, micro_gas_turbine() if whole else {}, seeds[: len(done)])
 
 
 def short_sighted(plant: Plant) -> Plant:
