@@ -61,6 +61,7 @@ BOUNDS: Mapping[str, Mapping[str, tuple[Sense, float]]] = {
     "batch_advice": {"year_of_minutes_seconds": ("<=", 3600.0)},
     "heads": {"coverage_shortfall": ("<=", 0.02)},
     "faulted_ticks": {"unsafe_advice": ("<=", 0.0), "unexplained_holds": ("<=", 0.0)},
+    "backtest_coverage": {"truth_covered_share": (">=", 0.9)},
     "closed_loop": {
         "worst_cost_over_oracle": ("<=", 1.05),
         "beats_linear_mpc_share": (">=", 1.0),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from procmodel.commands.options import ask, limits_of, moment_of, pairs_of, setpoints_of, span_of, statuses_of
-from procmodel.commands.tell import print_json, show, tell_claims, tell_demo, tell_open_loop
+from procmodel.commands.tell import print_json, show, tell_demo, tell_evaluation, tell_training
 from procmodel.errors import InputError, ProcmodelError
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 PlantFile = Annotated[Path, typer.Argument(metavar="PLANT", help="The plant file, such as plant.yaml.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder of the results. Default: runs/<plant name>.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Folder of the results. Default: runs/<plant name>; of `runs`: all.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 
 
@@ -168,22 +170,16 @@ def train(plant_file: PlantFile, out: Out = None, as_json: Json = False) -> None
     if as_json:
         print_json(facts)
         return
-    for mv, audit in facts["excitation"].items():
-        answers = "answer the CVs (feedback)" if audit["moves_answer_cvs"] else "are the operators' own"
-        print(f"{mv}: its recorded moves {answers}.")
-        if audit["plant_test"]:
-            print(f"  The record does not show all it does. A test would: {audit['plant_test']}.")
-    for member in facts["members"]:
-        use = member["action_use"]
-        print(
-            f"Seed {member['seed']}: CV error {use['real']:.3f} of a standard deviation over the horizon, "
-            f"{use['shuffled']:.3f} with shuffled moves; effective rank {member['effective_rank']:.1f}."
-        )
-    print(f"Model: {place.model}")
+    tell_training(facts)
 
 
 @app.command()
-def evaluate(plant_file: PlantFile, out: Out = None, as_json: Json = False) -> None:
+def evaluate(
+    plant_file: PlantFile,
+    out: Out = None,
+    as_json: Json = False,
+    compare: Annotated[str | None, typer.Option(metavar="RUN", help="Another evaluation to stand beside it.")] = None,
+) -> None:
     """Judge the model on rows it has not seen, and write the report; trains first where there is no model yet."""
     plant = _plant(plant_file)
     from procmodel.commands import model
@@ -191,20 +187,24 @@ def evaluate(plant_file: PlantFile, out: Out = None, as_json: Json = False) -> N
     from procmodel.commands.progress import Progress
 
     with Progress() as progress:
-        results = run(plant, model.place_of(plant, out), progress)
+        results = run(plant, model.place_of(plant, out), progress, compare)
     results["seconds"] = progress.seconds
-    passed = bool(results["gains"]["gate"]["passed"])
-    if as_json:
-        print_json(results)
-    else:
-        tell_open_loop(results["open_loop"])
-        for name, run_of in results.get("free_run", {}).items():
-            print(f"Free run {name}: RMSE {run_of['rmse']:.4g} {run_of['unit']} (spread {run_of['spread']:.2g})")
-        print("Declared signs: " + ("all found." if passed else "; ".join(results["gains"]["gate"]["reasons"])))
-        tell_claims(results["claims"])
-        print(f"Report: {results['report']}")
-    if not passed:
+    (print_json if as_json else tell_evaluation)(results)
+    if not results["gains"]["gate"]["passed"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def runs(
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run, by the beginning of its id.")] = None,
+    out: Out = None,
+    as_json: Json = False,
+    open_report: Annotated[bool, typer.Option("--open", help="Open the run's report in the browser.")] = False,
+) -> None:
+    """List what was trained and evaluated, with the champion; or show one run."""
+    from procmodel.commands import runs as command
+
+    command.runs(run, out, as_json=as_json, open_report=open_report)
 
 
 @app.command()

@@ -66,7 +66,7 @@ HOMES: dict[str, set[str]] = {
     },
     "pytorch_lightning": {"training"},
     "lightning": set(),  # the sister package; one name for one thing
-    "mlflow": {"tracking.py"},
+    "mlflow": {"tracking"},
     "casadi": {"control", "evaluation"},
     "matplotlib": {"evaluation"},
     "pint": {"plant"},

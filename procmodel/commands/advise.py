@@ -84,6 +84,11 @@ def advisor_of(plant: Plant, artifact: Artifact, optimizer: Optimizer, *, mode: 
     )
 
 
+def loop_of(plant: Plant, artifact: Artifact) -> Advisor:
+    """The advisor of a stored model with an optimizer of its own; what a worker process makes for itself."""
+    return advisor_of(plant, artifact, optimizer_of(plant, artifact))
+
+
 def advise(
     plant: Plant, artifact: Artifact, *, at: datetime | None = None, newest: bool = False,
     setpoints: Mapping[str, float] | None = None, limits: LimitChanges | None = None,
@@ -205,4 +210,4 @@ def _hold(plant: Plant, now: datetime, reason: str) -> Advice:
     return Advice.hold(reason=reason, at=now, expires=now + timedelta(seconds=expires), plant=plant.name)
 
 
-__all__ = ["Advised", "advise", "advisor_of", "optimizer_of"]
+__all__ = ["Advised", "advise", "advisor_of", "loop_of", "optimizer_of"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from procmodel.commands.advise import UNDER_ADVICE, loop_of, optimizer_of
 from procmodel.data.dataset import Dataset
 from procmodel.data.health import excitation_audit
 from procmodel.data.historians import open_historian
@@ -14,7 +16,10 @@ from procmodel.data.plant_test import propose_tests
 from procmodel.data.samples import Query
 from procmodel.data.window import Columns
 from procmodel.errors import DatasetError
+from procmodel.evaluation.backtest import backtest
 from procmodel.evaluation.baselines import ArxForecast, Forecaster, ModelForecast, Persistence
+from procmodel.evaluation.evaluators import evaluators
+from procmodel.evaluation.figures.backtest import backtest_figure
 from procmodel.evaluation.figures.forecasts import error_growth, free_run_figure, open_loop_fan, step_response_matrix
 from procmodel.evaluation.figures.record import conditioning, history_overview
 from procmodel.evaluation.free_run import FreeRun, judge_free_run
@@ -26,8 +31,9 @@ from procmodel.evaluation.step_response import StepResponse, model_response
 from procmodel.plant import Plant
 from procmodel.training.artifact import Artifact
 from procmodel.training.prepare import parts_of
-from procmodel.training.settings import horizon_rows
+from procmodel.training.settings import horizon_rows, window_rows
 from procmodel.world_model.linear import fit_arx
+from procmodel.world_model.surprise import MEMORY, surprises
 
 
 @dataclass(kw_only=True)
@@ -73,6 +79,25 @@ def judge_open_loop(plant: Plant, dataset: Dataset, artifact: Artifact, findings
     findings.figures["open_loop"] = open_loop_fan(result)
     findings.figures["error_growth"] = error_growth(result)
     return result
+
+
+def judge_health(plant: Plant, dataset: Dataset, artifact: Artifact, findings: Findings) -> None:
+    """How often normal rows that the model has not seen surprise it, as the loop would take it."""
+    parts, calibration, columns = parts_of(dataset, plant), artifact.calibration, Columns.of(plant)
+    limit = UNDER_ADVICE * calibration.surprise_limit
+    shares = []
+    for stretch in parts.test or parts.validation:
+        rows = dataset.values[stretch.start : stretch.stop]
+        if len(rows) < artifact.model.rows + MEMORY:
+            continue
+        each = surprises(artifact.model, artifact.scaler, columns, rows, calibration.error_covariance_YY)
+        known = each[np.isfinite(each)]
+        shares.append(np.convolve(known, np.ones(MEMORY) / MEMORY, mode="valid") if len(known) >= MEMORY else known)
+    judged = np.concatenate([np.empty(0), *shares])
+    if len(judged):
+        findings.results["health"] = {
+            "rows": len(judged), "surprised_share": float((judged > limit).mean()), "limit": float(limit),
+        }  # fmt: skip
 
 
 def judge_steps(
@@ -122,6 +147,26 @@ def judge_free_runs(plant: Plant, dataset: Dataset, artifact: Artifact, findings
     findings.results["free_run"] = table
     findings.figures["free_run"] = free_run_figure(runs)
     return claims
+
+
+def judge_backtest(plant: Plant, dataset: Dataset, artifact: Artifact, findings: Findings) -> None:
+    """Advice over the test rows: what the operator did, and who says what following would have been worth."""
+    parts = parts_of(dataset, plant)
+    rows, horizon = window_rows(plant), horizon_rows(plant)
+    judges, left_out = evaluators(dataset, plant, parts, artifact.scaler, rows=rows, horizon=horizon)
+    found = backtest(
+        partial(loop_of, plant, artifact),
+        optimizer_of(plant, artifact),
+        plant,
+        artifact.scaler,
+        dataset,
+        parts.test or parts.validation,
+        judges,
+        left_out=left_out,
+    )
+    if found is not None:
+        findings.results["backtest"] = found.to_dict()
+        findings.figures["backtest"] = backtest_figure(found)
 
 
 def histories(dataset: Dataset, rows: int, count: int = 24) -> np.ndarray:

@@ -17,7 +17,7 @@ from procmodel.data.update import update
 from procmodel.errors import ArtifactError
 from procmodel.evaluation.record_facts import record_facts
 from procmodel.plant import Plant
-from procmodel.tracking import Tracker
+from procmodel.tracking import Tracker, seal_of
 from procmodel.training.artifact import Artifact, load_artifact, save_artifact
 from procmodel.training.train import train
 
@@ -80,12 +80,13 @@ def train_model(plant: Plant, dataset: Dataset, place: Place, progress: Progress
     _refuse_foreign(place)
     progress.stage("train", "Training the world model")
     facts = {"rows": dataset.rows, "sources": len(dataset.manifest.get("sources", {}))}
-    tags = {"plant": plant.fingerprint, "data": str(dataset.manifest.get("sources", {}))[:500]}
+    tags = {"plant": plant.fingerprint, "data": seal_of(place.dataset)}
     place.out.mkdir(parents=True, exist_ok=True)
     with Tracker(place.out, experiment=plant.name, name="train", tags=tags) as run:
-        with run.run("dataset", params=facts):
+        with run.run("dataset", params=facts, tags={"data": seal_of(place.dataset), **_sources(dataset)}):
             pass
-        with run.run("training", params=plant.training.model_dump()) as training:
+        seeds = {"seeds": list(range(plant.training.members))}
+        with run.run("training", params={**plant.training.model_dump(), **seeds}) as training:
             artifact = train(dataset, plant, place.scratch, progress=progress.step, log=training.metrics)
             for member in artifact.notes["members"]:
                 training.metrics(
@@ -93,6 +94,7 @@ def train_model(plant: Plant, dataset: Dataset, place: Place, progress: Progress
                 )
             save_artifact(artifact, place.model)
             training.artifact(place.model, "model")
+        run.tags({"model": seal_of(place.model)})
     shutil.rmtree(place.scratch, ignore_errors=True)
     # Loaded again: what advises is what was stored, to the last bit.
     return load_artifact(place.model, plant)
@@ -103,6 +105,11 @@ def model_of(plant: Plant, place: Place, progress: Progress) -> Artifact:
     if place.model.exists():
         return load_artifact(place.model, plant)
     return train_model(plant, dataset_of(plant, place, progress), place, progress)
+
+
+def _sources(dataset: Dataset) -> dict[str, str]:
+    """Hashes of the files that were read, as tags; a long list is cut, its hash is part of `data`."""
+    return {"sources": str(dataset.manifest.get("sources", {}))[:500]}
 
 
 def _refuse_foreign(place: Place) -> None:

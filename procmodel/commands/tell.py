@@ -72,3 +72,48 @@ def tell_claims(claims: list[Mapping[str, Any]]) -> None:
         print(
             f"  {'met ' if claim['met'] else 'MISSED'} {claim['claim']} = {value} ({claim['sense']} {claim['bound']:g})"
         )
+
+
+def tell_evaluation(results: Mapping[str, Any]) -> None:
+    tell_open_loop(results["open_loop"])
+    for name, run_of in results.get("free_run", {}).items():
+        print(f"Free run {name}: RMSE {run_of['rmse']:.4g} {run_of['unit']} (spread {run_of['spread']:.2g})")
+    gate = results["gains"]["gate"]
+    print("Declared signs: " + ("all found." if gate["passed"] else "; ".join(gate["reasons"])))
+    if tested := results.get("backtest"):
+        tell_backtest(tested)
+    tell_claims(results["claims"])
+    for row in (results.get("comparison") or {}).get("table", ()):
+        this, other = ("-" if row[key] is None else f"{row[key]:.4g}" for key in ("this", "other"))
+        better = f"  {row['better']} is better" if row["better"] else ""
+        print(f"  {row['figure']:<45} {this:>9}  against {other:>9} {row['unit']}{better}")
+    champion = results["champion"]
+    print(f"Run {results['run'][:8]}, {champion['reason']}.")
+    print(f"Report: {results['report']}")
+
+
+def tell_backtest(tested: Mapping[str, Any]) -> None:
+    share, ticks, benefit = tested["agreement"]["share"], tested["ticks"], tested["benefit"]
+    words = f"Backtest: the operator did the same at {100 * share:.0f} % of {ticks} ticks"
+    if benefit is not None:
+        words += (
+            f"; following it is judged worth {benefit['mean']:.3g} {tested['cost_unit']} "
+            f"({100 * benefit['confidence']:.0f} % interval {benefit['low']:.3g} to {benefit['high']:.3g}) "
+            f"of {tested['cost_recorded']:.4g}"
+        )
+    print(f"{words}. {tested['caveat']}")
+
+
+def tell_training(facts: Mapping[str, Any]) -> None:
+    for mv, audit in facts["excitation"].items():
+        answers = "answer the CVs (feedback)" if audit["moves_answer_cvs"] else "are the operators' own"
+        print(f"{mv}: its recorded moves {answers}.")
+        if audit["plant_test"]:
+            print(f"  The record does not show all it does. A test would: {audit['plant_test']}.")
+    for member in facts["members"]:
+        use = member["action_use"]
+        print(
+            f"Seed {member['seed']}: CV error {use['real']:.3f} of a standard deviation over the horizon, "
+            f"{use['shuffled']:.3f} with shuffled moves; effective rank {member['effective_rank']:.1f}."
+        )
+    print(f"Model: {facts['model']}")

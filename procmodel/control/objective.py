@@ -168,6 +168,12 @@ class StageCost:
         moved = np.sum(((at_ticks - before) / self.span_U) ** 2, axis=(1, 2))
         return np.asarray(rows / self.horizon.interval + self.move_weight * moved)
 
+    def task(self, y_NY: np.ndarray, u_NU: np.ndarray, d_NV: np.ndarray, setpoint_Y: np.ndarray) -> np.ndarray:
+        """What each row costs in the objective's own unit, [N]: economic part and setpoints, without what only calms
+        the moves."""
+        rows = self.size * np.nansum(self.weight_Y * ((y_NY - setpoint_Y) / self.span_Y) ** 2, axis=1)
+        return np.asarray(rows + (self.economic.value(y_NY, u_NU, d_NV) if self.economic else 0.0))
+
     def quadratic(
         self, y_NY: np.ndarray, u_NU: np.ndarray, d_NV: np.ndarray, setpoint_Y: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from procmodel.evaluation.backtest_words import backtest_headline
 from procmodel.evaluation.report import Headline, Verdict, number, percent, time_words
 
 Results = Mapping[str, Any]
@@ -17,7 +18,11 @@ PEOPLE = {"operator": "the operators", "oracle": "an all-knowing controller", "h
 
 def headlines(results: Results) -> list[Headline]:
     """The three questions that decide, and their answers."""
-    return [good_enough(results), worth(results.get("closed_loop")), now(results.get("advice"))]
+    return [
+        good_enough(results),
+        worth(results.get("closed_loop"), results.get("backtest")),
+        now(results.get("advice")),
+    ]
 
 
 def good_enough(results: Results) -> Headline:
@@ -77,8 +82,10 @@ def forecast_words(open_loop: Mapping[str, Any]) -> str:
     return f"Running free for {at[0]} rows it is off by {spread} on average{beside}."
 
 
-def worth(closed_loop: Mapping[str, Any] | None) -> Headline:
+def worth(closed_loop: Mapping[str, Any] | None, backtest: Mapping[str, Any] | None = None) -> Headline:
     question = "What would it have been worth?"
+    if backtest and not closed_loop:
+        return backtest_headline(backtest)
     if not closed_loop or "advice" not in closed_loop:
         return Headline(
             question=question,

@@ -8,15 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from procmodel.evaluation.backtest_words import CAVEAT, agreement_words, backtest_words
 from procmodel.evaluation.headlines import forecast_words, now, trial_words, worth
 from procmodel.evaluation.report import Picture, Section, Table, number, percent, time_words
 from procmodel.evaluation.tables import (
     advice_table,
+    agreement_table,
+    backtest_table,
     claims_table,
     closed_loop_table,
+    comparison_table,
     excitation_table,
     free_run_table,
     gains_table,
+    gates_table,
     limits_table,
     open_loop_table,
     record_table,
@@ -38,6 +43,9 @@ CAPTIONS = {
     "held. Band: from one operating point to another. Ticks and crosses: the sign that the engineer declared, and the "
     "true plant where it is known.",
     "free_run": "Whole campaigns kept back from training: the model sees the first samples, then only the inputs.",
+    "backtest": f"{CAVEAT} What the advice would have been at each tick of rows that the model has not learned from, "
+    "beside what the operator did (marks are filled where the two agree); then what following it would have cost, by "
+    "models that had no part in it and saw the same disturbances. Evidence; only a trial on the plant is a proof.",
     "cost": "Cost and broken limits of each controller. Mark: one run; thin lines join the runs in the same weather; "
     "thick bar: mean.",
     "closed_loop": "One of the runs. All controllers meet the same disturbances and the same sensor noise. The "
@@ -52,8 +60,8 @@ def sections(results: Results, figures: Mapping[str, str]) -> list[Section]:
     """The report's parts, each present where the results or figures hold it.
 
     Args:
-        results: Any of `record`, `excitation`, `open_loop`, `gains`, `free_run`, `closed_loop`, `advice`, `claims`,
-            `seconds`, as the values of this package print them.
+        results: Any of `record`, `excitation`, `open_loop`, `gains`, `free_run`, `backtest`, `closed_loop`, `advice`,
+            `claims`, `seconds`, as the values of this package print them.
         figures: SVG text under the names of `CAPTIONS`.
     """
     parts = [
@@ -61,8 +69,11 @@ def sections(results: Results, figures: Mapping[str, str]) -> list[Section]:
         _forecasts(results, figures),
         _steps(results, figures),
         _free_runs(results, figures),
+        _backtest(results, figures),
         _trials(results, figures),
         _advice(results, figures),
+        _champion(results),
+        _comparison(results),
         _accounts(results),
     ]
     return [part for part in parts if part.pictures or part.tables]
@@ -138,6 +149,20 @@ def _free_runs(results: Results, figures: Mapping[str, str]) -> Section:
     )
 
 
+def _backtest(results: Results, figures: Mapping[str, str]) -> Section:
+    found = results.get("backtest")
+    if not found:
+        return Section(title="What would have been advised", pictures=_pictures(figures, backtest=None))
+    judges, agreement = backtest_table(found), agreement_table(found)
+    return Section(
+        title="What would have been advised",
+        answer=agreement_words(found),
+        text=backtest_words(found),
+        pictures=_pictures(figures, backtest=judges),
+        tables=(agreement,) if "backtest" in figures else (judges, agreement),
+    )
+
+
 def _trials(results: Results, figures: Mapping[str, str]) -> Section:
     closed_loop = results.get("closed_loop")
     if not closed_loop:
@@ -164,6 +189,23 @@ def _advice(results: Results, figures: Mapping[str, str]) -> Section:
         pictures=_pictures(figures, advice=table),
         tables=(table,) if "advice" not in figures else (),
     )
+
+
+def _champion(results: Results) -> Section:
+    champion = results.get("champion")
+    if not champion:
+        return Section(title="May it be the champion?")
+    answer = str(champion["reason"])
+    return Section(
+        title="May it be the champion?", answer=f"{answer[0].upper()}{answer[1:]}.", tables=(gates_table(champion),)
+    )
+
+
+def _comparison(results: Results) -> Section:
+    comparison = results.get("comparison")
+    if not comparison:
+        return Section(title="Beside another evaluation")
+    return Section(title=f"Beside evaluation {comparison['with'][:8]}", tables=(comparison_table(comparison),))
 
 
 def _accounts(results: Results) -> Section:

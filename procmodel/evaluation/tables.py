@@ -140,6 +140,57 @@ def limits_table(closed_loop: Part) -> Table:
     return Table(head=head, rows=tuple(rows), caption=f"Excess below {tolerance:g} % of a tag's span does not count.")
 
 
+def backtest_table(found: Part) -> Table:
+    """Per judge: how well it forecasts, and what it says following was worth."""
+    head = (
+        "judge",
+        "its free-run error / spread",
+        f"benefit [{found['cost_unit']}]",
+        "low",
+        "high",
+        "rank-1 beyond [%]",
+    )
+    beyond, rows = found["beyond_limits"], list[tuple[Cell, ...]]()
+    lines = [
+        *((judge["name"], judge["error_over_spread"], judge["benefit"]) for judge in found["judges"]),
+        ("matching in the record", None, found["matching"]["benefit"]),
+        ("all judges", None, found["benefit"]),
+    ]
+    for name, error, benefit in lines:
+        figures = [None if benefit is None else benefit[key] for key in ("mean", "low", "high")]
+        share = beyond.get(name, {}).get("1")
+        rows.append((name, error, *figures, None if share is None else 100 * share))
+    recorded = beyond["recorded"].get("1")
+    rank_1 = "" if recorded is None else f" As recorded, {100 * recorded:.1f} % of the rows lie beyond a rank-1 limit."
+    return Table(
+        head=head, rows=tuple(rows), caption=f"Recorded cost less that of following; above zero is a gain.{rank_1}"
+    )
+
+
+def gates_table(champion: Part) -> Table:
+    """Per gate: whether it was passed, and why."""
+    words = {True: "✓ passed", False: "✗ not passed", None: "not known"}
+    rows = [(gate["name"], words[gate["passed"]], gate["reason"]) for gate in champion["gates"]]
+    return Table(head=("gate", "passed", "why"), rows=tuple(rows))
+
+
+def comparison_table(comparison: Part) -> Table:
+    """Per figure: this evaluation, the other, and which is better."""
+    head = ("figure", "unit", "this", "other", "better")
+    rows = [tuple(row[key] for key in ("figure", "unit", "this", "other", "better")) for row in comparison["table"]]
+    differs = ", ".join(comparison["differs"]) or "nothing"
+    return Table(head=head, rows=tuple(rows), caption=f"What differs between the two: {differs}.")
+
+
+def agreement_table(found: Part) -> Table:
+    """Per MV: how often advice and operator agree."""
+    head = ("MV", "unit", "agree within", "agree [% of ticks]")
+    rows = [
+        (mv, each["unit"], each["tolerance"], 100 * each["share"]) for mv, each in found["agreement"]["by_mv"].items()
+    ]
+    return Table(head=head, rows=tuple(rows), caption=f"Over {found['ticks']} ticks, {found['holds']} of them held.")
+
+
 def _controllers(closed_loop: Part) -> dict[str, Any]:
     return {name: c for name, c in closed_loop.items() if "cost" in c}
 

@@ -5,6 +5,7 @@ Shapes: C tags (plant column order), U MVs, V DVs, W unmeasured disturbances, Y 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -65,6 +66,14 @@ class Simulator:
     def held(self) -> np.ndarray:
         """MVs held last, [U]."""
         return np.array(self._u)
+
+    def branch(self) -> Simulator:
+        """The same plant with the same noise to come, to be moved otherwise from here on."""
+        twin = copy.copy(self)
+        twin._rng = copy.deepcopy(self._rng)
+        if self.reference.row is not None:
+            twin._row = self.reference.row()
+        return twin
 
     def look(self, d: Any, w: Any) -> Reading:
         """What the instruments show now, under the MVs held so far; no time passes."""

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from procmodel import cli
+from procmodel.evaluation import backtest
 
 ROWS, STEP = 900, 10.0
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -54,7 +55,8 @@ def export() -> str:
 def procmodel_(*words: object) -> CompletedProcess[str]:
     """`procmodel WORDS` in this process."""
     argv, out, err = ["procmodel", *map(str, words)], io.StringIO(), io.StringIO()
-    with patch.object(sys, "argv", argv), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    few = patch.multiple(backtest, TICKS=36, FEWEST=3)  # enough to see the command do its work
+    with few, patch.object(sys, "argv", argv), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             cli.main()
             code: Any = 0

@@ -103,3 +103,20 @@ def test_a_state_that_runs_away_is_an_error_and_no_number():
     simulator = Simulator(reference, seed=0, x0=[1.0, 25.0, 1e12, 2.0])
     with pytest.raises(ProcmodelError, match="left its range"):
         simulator.tick(reference.u0, reference.d0, reference.w0)
+
+
+def test_a_branch_meets_the_same_noise_and_leaves_the_plant_it_came_from_alone() -> None:
+    reference = reference_plant("evaporator")
+    plant, alone = (Simulator(reference, seed=3) for _ in range(2))
+    weather = reference.disturbances(12, 3)
+    for t in range(6):
+        plant.tick(reference.u0, weather.d[t], weather.w[t])
+        alone.tick(reference.u0, weather.d[t], weather.w[t])
+    same, other = plant.branch(), plant.branch()
+    for t in range(6, 12):
+        moved = other.tick(reference.u0 + 5.0, weather.d[t], weather.w[t])
+        branched = same.tick(reference.u0, weather.d[t], weather.w[t])
+        expected = alone.tick(reference.u0, weather.d[t], weather.w[t])
+        np.testing.assert_array_equal(branched.row, expected.row)
+        np.testing.assert_array_equal(plant.tick(reference.u0, weather.d[t], weather.w[t]).row, expected.row)
+        assert np.any(moved.row != expected.row)

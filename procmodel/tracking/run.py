@@ -1,4 +1,4 @@
-"""Runs, parameters, curves and files in MLflow: the only import of it.
+"""Runs, parameters, curves and files in MLflow.
 
 SQLite beside the outputs by default, a server where `MLFLOW_TRACKING_URI` names one. Metrics and files only: models are
 stored by the artifact as safetensors and logged as files, never through MLflow's own model formats, which can run code.
@@ -10,19 +10,19 @@ import logging
 import math
 import os
 import re
-import subprocess
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
-import procmodel
 from procmodel.errors import InputError
+from procmodel.tracking.provenance import environment
 
-_log = logging.getLogger(__name__)
+T = TypeVar("T")
+_log = logging.getLogger("procmodel.tracking")
 
 # What a first answer may take; the libraries' own defaults are 120 s, seven times over.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
@@ -113,6 +113,7 @@ class Tracker:
     Args:
         out: Folder of the outputs; `mlflow.db` and `mlflow-files` appear there where no server is named.
         uri: Tracking server or database; None: `MLFLOW_TRACKING_URI`, else SQLite in `out`.
+        parent: Run that it is a part of, such as the training of the model that is evaluated.
 
     Raises:
         InputError: On entering, where the store cannot be reached; so before any work.
@@ -127,36 +128,33 @@ class Tracker:
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, Any] | None = None,
         uri: str | None = None,
+        parent: str | None = None,
     ) -> None:
-        named = uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
-        self.local = not named
-        self.uri = named or f"sqlite:///{(out / 'mlflow.db').resolve()}"
-        self._out, self._experiment, self._name = out, experiment, name
-        self._params, self._tags = params or {}, {"procmodel": code_version(), **(tags or {})}
+        self.uri, self.local = store_of(out, uri)
+        self._out, self._experiment, self._name, self._parent = out, experiment, name, parent
+        self._params, self._tags = params or {}, {**environment(), **(tags or {})}
 
     def __enter__(self) -> Run:
-        os.environ.update(_NO_TELEMETRY)
-        for key, value in _PATIENCE.items():
-            os.environ.setdefault(key, value)
-        with _quiet():
-            from mlflow import MlflowClient
+        if self.local:
+            with suppress(OSError):  # told below, where the store is opened
+                self._out.mkdir(parents=True, exist_ok=True)
 
-            try:
-                if self.local:
-                    self._out.mkdir(parents=True, exist_ok=True)
-                client = MlflowClient(tracking_uri=self.uri)
-                run = _create(client, self._experiment_id(client), self._name)
-            except Exception as error:  # as in Run._try
-                raise InputError(self._unreachable(error)) from None
+        def open_run(client: Any) -> Run:
+            return _create(client, self._experiment_id(client), self._name, self._parent)
+
+        run = with_client(self.uri, self.local, open_run)
         self._opened = _ending(run)
         self._opened.__enter__()
         run.tags(self._tags)
         run.params(self._params)
+        self._monitor = _monitor(run.id, self.uri)
         return run
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._monitor is not None:
+            self._monitor.finish()
         self._opened.__exit__(kind, error, trace)
 
     def _experiment_id(self, client: Any) -> str:
@@ -166,13 +164,51 @@ class Tracker:
         files = (self._out / "mlflow-files").resolve().as_uri() if self.local else None
         return str(client.create_experiment(self._experiment, artifact_location=files))
 
-    def _unreachable(self, error: Exception) -> str:
-        words = _in_short(error)
-        if self.local:
-            mend = "Make the folder writable, or move a damaged mlflow.db away."
-        else:
-            mend = "Start it, correct MLFLOW_TRACKING_URI, or unset that to log beside the outputs."
-        return f"Tracking store {_without_password(self.uri)} cannot be used ({words}). {mend} Nothing was begun."
+
+def store_of(out: Path, uri: str | None = None) -> tuple[str, bool]:
+    """Where runs are kept: the named store, `MLFLOW_TRACKING_URI`, or else SQLite in `out`; whether it is the last."""
+    named = uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
+    return named or f"sqlite:///{(out / 'mlflow.db').resolve()}", not named
+
+
+def with_client(uri: str, local: bool, act: Callable[[Any], T]) -> T:
+    """`act(client)` on the store, without its libraries' talk.
+
+    Raises:
+        InputError: It cannot be reached.
+    """
+    os.environ.update(_NO_TELEMETRY)
+    for key, value in _PATIENCE.items():
+        os.environ.setdefault(key, value)
+    with _quiet():
+        from mlflow import MlflowClient
+
+        try:
+            return act(MlflowClient(tracking_uri=uri, registry_uri=uri))
+        except Exception as error:  # as in Run._try
+            raise InputError(_unreachable(uri, local, error)) from None
+
+
+def _unreachable(uri: str, local: bool, error: Exception) -> str:
+    if local:
+        mend = "Make the folder writable, or move a damaged mlflow.db away."
+    else:
+        mend = "Start it, correct MLFLOW_TRACKING_URI, or unset that to log beside the outputs."
+    return f"Tracking store {_without_password(uri)} cannot be used ({_in_short(error)}). {mend} Nothing was begun."
+
+
+def _monitor(run_id: str, uri: str) -> Any:
+    """Load of processor, memory, disk and network, sampled into the run; None where this machine tells nothing."""
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
+    try:
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        monitor = SystemMetricsMonitor(run_id, tracking_uri=uri)
+        monitor.start()
+        return monitor
+    except Exception as error:  # as in Run._try
+        _log.warning("Tracking: the load of this machine is not recorded (%s).", _in_short(error))
+        return None
 
 
 def _create(client: Any, experiment: str, name: str, parent: str | None = None) -> Run:
@@ -208,23 +244,6 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
-
-
-def code_version() -> str:
-    """Version of procmodel; from a checkout with its commit, and "+changes" where files differ from it."""
-    root = Path(procmodel.__file__).resolve().parents[1]
-    if not (root / ".git").exists():
-        return procmodel.__version__
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True)
-        return done.stdout.strip()
-
-    try:
-        commit = git("rev-parse", "--short=12", "HEAD")
-        return f"{procmodel.__version__} {commit}{'+changes' if git('status', '--porcelain') else ''}"
-    except (OSError, subprocess.SubprocessError):
-        return procmodel.__version__  # no git, or no commit yet
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
