@@ -21,18 +21,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from procmodel.control.bias import BiasFilter, correction, filled
+from procmodel.control.bias import BiasFilter, filled
 from procmodel.control.horizon import Horizon
 from procmodel.control.limits import SoftLimits
 from procmodel.control.objective import StageCost
+from procmodel.control.observer import Observer, dvs_ahead, is_sound
 from procmodel.control.orders import TickOrders, orders_of
-from procmodel.control.past import PastForecasts
 from procmodel.control.plan import Plan, Status
 from procmodel.control.prepared import Prepared, expected_now
-from procmodel.control.problem import Problem, Trial
+from procmodel.control.problem import Problem, Solvable, Trial
 from procmodel.control.qp import QuadraticSolver
 from procmodel.control.report import Reporter
-from procmodel.control.sensitivities import Forecaster, Head, Now
+from procmodel.control.scenarios import of_equal_weight
+from procmodel.control.sensitivities import Head, Now
 from procmodel.control.sqp import Outcome, minimise
 from procmodel.control.watch import Watch
 from procmodel.data.window import Columns, Scaler
@@ -41,6 +42,8 @@ from procmodel.plant import Plant
 from procmodel.plant import Status as TagStatus
 from procmodel.plant.changes import LimitChanges
 from procmodel.world_model.protocol import WorldModel
+
+_WORSE = ", and the previous plan would now be worse than no move"
 
 
 class Optimizer:
@@ -53,6 +56,8 @@ class Optimizer:
         backoff_HY: Distance kept from the CVs' soft limits for doubt, per horizon step, on both sides [unit]; the last
             row holds beyond its end.
         bias: How past errors correct the forecast.
+        members: Further models of the plant, each a scenario of every plan (`scenarios.py`); the heads do not read
+            their latents.
         clock: Seconds, rising; tests bring their own.
 
     Raises:
@@ -69,6 +74,7 @@ class Optimizer:
         heads: Sequence[Head] = (),
         backoff_HY: np.ndarray | None = None,
         bias: BiasFilter | None = None,
+        members: Sequence[WorldModel] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._plant, self._model, self._scaler, self._clock = plant, model, scaler, clock
@@ -78,18 +84,10 @@ class Optimizer:
         self.horizon = Horizon.of(plant, scaler.centre[mv], scaler.spread[mv])
         self.cost = StageCost.of(plant, scaler, self.horizon)
         self.limits = SoftLimits.of(plant, scaler, heads, self.horizon, self._backoff(backoff_HY))
-        self.forecaster = Forecaster(
-            model=model, scaler=scaler, columns=self._columns, heads=heads, horizon=self.horizon
-        )
+        self._observer = Observer.of(plant, model, scaler, heads, self.horizon, self._bias)
+        self._others = tuple(Observer.of(plant, member, scaler, (), self.horizon, self._bias) for member in members)
+        self.forecaster = self._observer.forecaster
         self._interval = self.horizon.interval * plant.sample_time
-        self._past = PastForecasts(
-            model=model,
-            scaler=scaler,
-            columns=self._columns,
-            steps=self.horizon.steps,
-            memory=self._bias.memory,
-            most=self.horizon.interval,
-        )
         self._solver = QuadraticSolver()
         self._report = Reporter(plant=plant, forecaster=self.forecaster, cost=self.cost)
 
@@ -104,6 +102,7 @@ class Optimizer:
         *,
         setpoints: Mapping[str, float] | None = None,
         future_dv_HV: np.ndarray | None = None,
+        futures: Mapping[str, np.ndarray] | None = None,
         previous: Plan | None = None,
         out_of_service: Collection[str] = (),
         limits: LimitChanges | None = None,
@@ -118,6 +117,7 @@ class Optimizer:
             rows_RC: History, NaN in gaps, newest last. The MVs' last good values are where the moves start.
             setpoints: By CV, in place of the plant file's.
             future_dv_HV: Announced DVs from the next row on; a NaN, and all beyond the end, hold the value before.
+            futures: Other courses that the DVs may take, by name; each is a further scenario (`scenarios.py`).
             previous: The plan of one advice ago.
             out_of_service: MVs that stay at their measured value, and CVs that are neither steered nor limited.
             limits: By tag and side, in place of the plant file's; a CV's are followed at its `ramp` from `previous`.
@@ -137,19 +137,21 @@ class Optimizer:
         start_U = newest_C[list(self._columns.mv)]
         if missing := self._missing(newest_C, future_dv_HV):
             return self._report.hold(missing, watch, start_U=start_U)
-        now = self._now(rows_RC, newest_C, future_dv_HV, watch)
-        if not (np.isfinite(now.bias_NY).all() and bool(now.latent_D.isfinite().all())):
+        now = self._observer.now(rows_RC, future_dv_HV, watch)
+        if not is_sound(now):
             return self._report.hold("the model's encoding of the history is not finite", watch, start_U=start_U)
-        problem = self._problem(now, order, newest_C, previous, rest)
+        one = self._problem(now, order, newest_C, previous, rest)
+        problem = self._over_scenarios(one, rows_RC, future_dv_HV, futures or {}, watch)
         with watch.stage("first rollout"):
             unmoved, kept, shifted = self._starts(problem, previous)
-        if not unmoved.forecast.finite_K[0]:
+        if not unmoved.is_finite:
             return self._report.hold("the model's forecast without a move is not finite", watch, start_U=start_U)
         if order.frozen_U.all():
             why = "every MV is out of service"
-            return self._report.hold(why, watch, start_U=start_U, problem=problem, unmoved=unmoved)
+            return self._report.hold(why, watch, start_U=start_U, problem=one, unmoved=unmoved)
         start = shifted if shifted and shifted.score.beats(kept.score) else kept
-        outcome = minimise(problem, start, self._solver, watch, prepared.fitting(problem) if prepared else None)
+        known = prepared.fitting(one) if prepared and problem is one else None
+        outcome = minimise(problem, start, self._solver, watch, known)
         if outcome.iterations == 0:
             return self._without_program(problem, outcome, unmoved, shifted, watch)
         return self._report.plan(
@@ -159,7 +161,7 @@ class Optimizer:
             problem=problem,
             trial=outcome.trial,
             unmoved=unmoved,
-            sensitivity=outcome.sensitivity,
+            first=outcome.first,
             iterations=outcome.iterations,
         )
 
@@ -176,9 +178,10 @@ class Optimizer:
 
         Between two ticks there is time for what takes longest; the next `plan` then only reacts to what was measured.
         Its answer is as good: each of its programs has the true excess and the true gradient, whatever the
-        derivatives. Arguments as handed to the `plan` that gave `previous`; None where there is nothing to prepare.
+        derivatives. Arguments as handed to the `plan` that gave `previous`; None where there is nothing to prepare,
+        as over several scenarios.
         """
-        if not self._usable(previous) or not self.forecaster.is_by_hand:
+        if not self._usable(previous) or not self.forecaster.is_by_hand or self._others:
             return None
         problem = self.problem(rows_RC, setpoints=setpoints, future_dv_HV=future_dv_HV, out_of_service=out_of_service)
         expected = problem.forecaster.forecast(problem.now, previous.moves[None])
@@ -206,7 +209,7 @@ class Optimizer:
         newest_C = filled(rows_RC)[-1]
         if missing := self._missing(newest_C, future_dv_HV):
             raise DatasetError(f"history: {missing}. Hand over rows in which each MV and DV was measured once.")
-        now = self._now(rows_RC, newest_C, future_dv_HV, Watch(clock=self._clock))
+        now = self._observer.now(rows_RC, future_dv_HV, Watch(clock=self._clock))
         return self._problem(now, order, newest_C, None)
 
     def _problem(
@@ -225,6 +228,42 @@ class Optimizer:
             bounds=order.bounds(self.horizon, now.start_U),
             setpoint_Y=order.setpoint_Y,
         )
+
+    def scenarios(
+        self,
+        rows_RC: np.ndarray,
+        *,
+        future_dv_HV: np.ndarray | None = None,
+        futures: Mapping[str, np.ndarray] | None = None,
+    ) -> Solvable:
+        """What `plan` solves over several scenarios, as `problem` gives that of one; errors as there."""
+        one = self.problem(rows_RC, future_dv_HV=future_dv_HV)
+        watch = Watch(clock=self._clock)
+        return self._over_scenarios(one, self._history(rows_RC), future_dv_HV, futures or {}, watch)
+
+    def _over_scenarios(
+        self,
+        problem: Problem,
+        rows_RC: np.ndarray,
+        future_dv_HV: np.ndarray | None,
+        futures: Mapping[str, np.ndarray],
+        watch: Watch,
+    ) -> Solvable:
+        """One doubt at a time: each further model with the DVs as expected, each other course with the first model."""
+        if not self._others and not futures:
+            return problem
+        found = {"expected": problem}
+        heads = frozenset(head.name for head in self.forecaster.heads)
+        for number, observer in enumerate(self._others, start=2):
+            now = observer.now(rows_RC, future_dv_HV, watch)
+            limits = problem.limits.without(heads)
+            found[f"member {number}"] = replace(problem, forecaster=observer.forecaster, now=now, limits=limits)
+        newest_V = filled(rows_RC)[-1, list(self._columns.dv)]
+        for name, course_HV in futures.items():
+            dv_NV = dvs_ahead(newest_V, course_HV, self.horizon.steps)
+            found[name] = replace(problem, now=replace(problem.now, dv_NV=dv_NV))
+        shared = self.horizon.blocks if self._plant.advice.shared_moves == "all" else 1
+        return of_equal_weight(found, shared)
 
     def _backoff(self, backoff_HY: np.ndarray | None) -> np.ndarray:
         """Distance for doubt per row, [N, Y]."""
@@ -270,31 +309,14 @@ class Optimizer:
             )
         return None
 
-    def _now(self, rows_RC: np.ndarray, newest_C: np.ndarray, future_dv_HV: np.ndarray | None, watch: Watch) -> Now:
-        steps = self.horizon.steps
-        with watch.stage("encode"):
-            past = self._past.at(rows_RC)
-        with watch.stage("bias"):
-            bias_NY = correction(past.errors_NmY, self._bias)
-        dv_NV = newest_C[list(self._columns.dv)][None]
-        if future_dv_HV is not None:
-            dv_NV = np.concatenate([dv_NV, np.asarray(future_dv_HV, dtype=float)])
-        dv_NV = filled(dv_NV)[np.minimum(np.arange(1, steps + 1), len(dv_NV) - 1)]
-        return Now(
-            latent_D=past.latent_D,
-            start_U=newest_C[list(self._columns.mv)],
-            dv_NV=dv_NV,
-            bias_NY=bias_NY,
-        )
-
-    def _starts(self, problem: Problem, previous: Plan | None) -> tuple[Trial, Trial, Trial | None]:
+    def _starts(self, problem: Solvable, previous: Plan | None) -> tuple[Trial, Trial, Trial | None]:
         """No move at all, the closest to it that the hard limits allow, and the previous plan one advice later."""
-        still_NU = np.tile(problem.now.start_U, (self.horizon.steps, 1))
+        still_NU = np.tile(problem.nominal.now.start_U, (self.horizon.steps, 1))
         rows = [still_NU]
         if previous is not None and self._usable(previous):
             rows.append(self.horizon.shifted(previous.moves))
         changes_KMU = np.array([problem.as_changes(rows_NU) for rows_NU in (still_NU, *rows)])
-        inside_KNU = [self.horizon.rows(problem.bounds, c_MU * self.cost.span_U) for c_MU in changes_KMU[1:]]
+        inside_KNU = [problem.rows(c_MU) for c_MU in changes_KMU[1:]]
         if np.array_equal(inside_KNU[0], still_NU):  # as a rule: one rollout less
             trial = problem.evaluate(changes_KMU[1:], np.array(inside_KNU))
             return trial.only(0), trial.only(0), trial.only(1) if len(rows) > 1 else None
@@ -307,18 +329,11 @@ class Optimizer:
         return previous.status.usable and fits and bool(np.isfinite(previous.moves).all())
 
     def _without_program(
-        self, problem: Problem, outcome: Outcome, unmoved: Trial, shifted: Trial | None, watch: Watch
+        self, problem: Solvable, outcome: Outcome, unmoved: Trial, shifted: Trial | None, watch: Watch
     ) -> Plan:
         """The previous plan where it still holds, else a hold."""
-        if shifted is None:
-            return self._report.hold(
-                f"{outcome.why}, and there is no previous plan",
-                watch,
-                start_U=problem.now.start_U,
-                problem=problem,
-                unmoved=unmoved,
-            )
-        if unmoved.score.beats(shifted.score):
-            why = f"{outcome.why}, and the previous plan would now be worse than no move"
-            return self._report.hold(why, watch, start_U=problem.now.start_U, problem=problem, unmoved=unmoved)
-        return self._report.plan(Status.SHIFTED, outcome.why, watch, problem=problem, trial=shifted, unmoved=unmoved)
+        why, one = outcome.why, problem.nominal
+        if shifted is not None and not unmoved.score.beats(shifted.score):
+            return self._report.plan(Status.SHIFTED, why, watch, problem=problem, trial=shifted, unmoved=unmoved)
+        why += ", and there is no previous plan" if shifted is None else _WORSE
+        return self._report.hold(why, watch, start_U=one.now.start_U, problem=one, unmoved=unmoved)

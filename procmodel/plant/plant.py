@@ -172,6 +172,10 @@ class Advising(Frozen):
         expires: The advice may not be followed after this time; absent: `every`.
         mode: off, simulate or advise: the most that is asked for; health may allow less.
         target_layer: First find where the plant should rest, then steer there.
+        scenarios: What one plan is to stand up to: `members` of the ensemble, `futures` of the announced DVs (`low`
+            and `high` beside the expected one).
+        shared_moves: Moves that are the same in all scenarios: the first, or all of them.
+        member_spread: Also keep the spread of the members' forecasts as distance from CV limits.
     """
 
     objective: str | None = None
@@ -183,6 +187,9 @@ class Advising(Frozen):
     expires: Duration | None = None
     mode: Literal["off", "simulate", "advise"] = "advise"
     target_layer: bool = False
+    scenarios: list[Literal["members", "futures"]] = Field(default_factory=list)
+    shared_moves: Literal["first", "all"] = "first"
+    member_spread: bool = False
 
 
 def _pair(key: Any) -> tuple[str, str]:
