@@ -16,6 +16,7 @@ from procmodel.control.past import PastForecasts
 from procmodel.control.sensitivities import Forecaster, Head, Now
 from procmodel.control.watch import Watch
 from procmodel.data.window import Columns, Scaler
+from procmodel.errors import DatasetError
 from procmodel.plant import Plant
 from procmodel.world_model.protocol import WorldModel
 
@@ -77,3 +78,43 @@ def dvs_ahead(newest_V: np.ndarray, future_dv_HV: np.ndarray | None, steps: int)
     if future_dv_HV is not None:
         dv_HV = np.concatenate([dv_HV, np.asarray(future_dv_HV, dtype=float)])
     return np.asarray(filled(dv_HV)[np.minimum(np.arange(1, steps + 1), len(dv_HV) - 1)])
+
+
+def history_of(plant: Plant, rows_RC: np.ndarray, least: int, most: int) -> np.ndarray:
+    """The newest rows that can be of use, what is no number as NaN.
+
+    Args:
+        least, most: Rows that a model reads, and that are of use.
+
+    Raises:
+        DatasetError: They have not the plant's columns, or are too few.
+    """
+    rows_RC, count = np.asarray(rows_RC, dtype=float), len(plant.columns)
+    if rows_RC.ndim != 2 or rows_RC.shape[1] != count:
+        raise DatasetError(
+            f"history: needs rows of {count} columns ({', '.join(plant.columns)}), got shape {rows_RC.shape}. "
+            "Hand over the dataset's columns in plant order."
+        )
+    if len(rows_RC) < least:
+        raise DatasetError(
+            f"history: the model reads {least} rows, got {len(rows_RC)}. Ask the historian for at least "
+            f"{least * plant.sample_time:g} s."
+        )
+    return np.where(np.isfinite(rows_RC), rows_RC, np.nan)[-most:]
+
+
+def missing_in(plant: Plant, newest_C: np.ndarray, future_dv_HV: np.ndarray | None) -> str | None:
+    """Why the moves cannot start from the newest good values, or None.
+
+    Raises:
+        DatasetError: The announced DVs have not the plant's.
+    """
+    known = dict(zip(plant.columns, np.isfinite(newest_C), strict=True))
+    if names := [name for name in (*plant.mvs, *plant.dvs) if not known[name]]:
+        return f"{', '.join(names)}: no good sample in the history"
+    if future_dv_HV is not None and np.shape(future_dv_HV)[1:] != (len(plant.dvs),):
+        raise DatasetError(
+            f"future DVs: needs rows of {len(plant.dvs)} columns ({', '.join(plant.dvs) or 'none'}), "
+            f"got shape {np.shape(future_dv_HV)}."
+        )
+    return None

@@ -25,7 +25,7 @@ from procmodel.control.bias import BiasFilter, filled
 from procmodel.control.horizon import Horizon
 from procmodel.control.limits import SoftLimits
 from procmodel.control.objective import StageCost
-from procmodel.control.observer import Observer, dvs_ahead, is_sound
+from procmodel.control.observer import Observer, dvs_ahead, history_of, is_sound, missing_in
 from procmodel.control.orders import TickOrders, orders_of
 from procmodel.control.plan import Plan, Status
 from procmodel.control.prepared import Prepared, expected_now
@@ -34,10 +34,11 @@ from procmodel.control.qp import QuadraticSolver
 from procmodel.control.report import Reporter
 from procmodel.control.scenarios import of_equal_weight
 from procmodel.control.sensitivities import Head, Now
+from procmodel.control.spread import backoff_rows, kept_apart
 from procmodel.control.sqp import Outcome, minimise
 from procmodel.control.watch import Watch
 from procmodel.data.window import Columns, Scaler
-from procmodel.errors import ArtifactError, DatasetError
+from procmodel.errors import DatasetError
 from procmodel.plant import Plant
 from procmodel.plant import Status as TagStatus
 from procmodel.plant.changes import LimitChanges
@@ -56,8 +57,9 @@ class Optimizer:
         backoff_HY: Distance kept from the CVs' soft limits for doubt, per horizon step, on both sides [unit]; the last
             row holds beyond its end.
         bias: How past errors correct the forecast.
-        members: Further models of the plant, each a scenario of every plan (`scenarios.py`); the heads do not read
-            their latents.
+        members: Further models of the plant; `advice.scenarios` and `advice.member_spread` of the plant file say what
+            for. The heads do not read their latents.
+        soon: Row after which the members' spread is taken to grow no more.
         clock: Seconds, rising; tests bring their own.
 
     Raises:
@@ -75,6 +77,7 @@ class Optimizer:
         backoff_HY: np.ndarray | None = None,
         bias: BiasFilter | None = None,
         members: Sequence[WorldModel] = (),
+        soon: int | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._plant, self._model, self._scaler, self._clock = plant, model, scaler, clock
@@ -83,9 +86,11 @@ class Optimizer:
         mv = list(self._columns.mv)
         self.horizon = Horizon.of(plant, scaler.centre[mv], scaler.spread[mv])
         self.cost = StageCost.of(plant, scaler, self.horizon)
-        self.limits = SoftLimits.of(plant, scaler, heads, self.horizon, self._backoff(backoff_HY))
+        backoff_NY = backoff_rows(plant, backoff_HY, self.horizon.steps)
+        self.limits = SoftLimits.of(plant, scaler, heads, self.horizon, backoff_NY)
         self._observer = Observer.of(plant, model, scaler, heads, self.horizon, self._bias)
         self._others = tuple(Observer.of(plant, member, scaler, (), self.horizon, self._bias) for member in members)
+        self._soon = soon
         self.forecaster = self._observer.forecaster
         self._interval = self.horizon.interval * plant.sample_time
         self._solver = QuadraticSolver()
@@ -131,17 +136,18 @@ class Optimizer:
             DatasetError: `rows_RC` has not the plant's columns, or fewer rows than the model reads.
         """
         watch = Watch(clock=self._clock, deadline=deadline)
-        rows_RC = self._history(rows_RC)
+        rows_RC = history_of(self._plant, rows_RC, self._model.rows, self.rows_wanted)
         order = orders_of(self._plant, setpoints, out_of_service, limits, statuses)
         newest_C = filled(rows_RC)[-1]
         start_U = newest_C[list(self._columns.mv)]
-        if missing := self._missing(newest_C, future_dv_HV):
+        if missing := missing_in(self._plant, newest_C, future_dv_HV):
             return self._report.hold(missing, watch, start_U=start_U)
         now = self._observer.now(rows_RC, future_dv_HV, watch)
         if not is_sound(now):
             return self._report.hold("the model's encoding of the history is not finite", watch, start_U=start_U)
         one = self._problem(now, order, newest_C, previous, rest)
-        problem = self._over_scenarios(one, rows_RC, future_dv_HV, futures or {}, watch)
+        members = [self._seen_by(other, one, rows_RC, future_dv_HV, watch) for other in self._others]
+        problem = self._over_scenarios(one, members, rows_RC, futures or {})
         with watch.stage("first rollout"):
             unmoved, kept, shifted = self._starts(problem, previous)
         if not unmoved.is_finite:
@@ -152,6 +158,15 @@ class Optimizer:
         start = shifted if shifted and shifted.score.beats(kept.score) else kept
         known = prepared.fitting(one) if prepared and problem is one else None
         outcome = minimise(problem, start, self._solver, watch, known)
+        if members and self._plant.advice.member_spread and outcome.iterations:
+            apart = kept_apart(problem, outcome.trial, members, self._soon)
+            if apart is None:
+                return self._report.hold("a member's forecast of the plan is not finite", watch, start_U=start_U)
+            problem = apart
+            # Where no time is left, the plan stands as it is, and is judged by the distance that it should keep.
+            again = minimise(problem, problem.evaluate(outcome.trial.changes_KMU), self._solver, watch)
+            made = outcome.iterations + again.iterations
+            outcome = replace(again, iterations=made, first=again.first or outcome.first)
         if outcome.iterations == 0:
             return self._without_program(problem, outcome, unmoved, shifted, watch)
         return self._report.plan(
@@ -204,10 +219,10 @@ class Optimizer:
         Raises:
             DatasetError: an MV or a DV has no good sample, so that there is nothing to solve.
         """
-        rows_RC = self._history(rows_RC)
+        rows_RC = history_of(self._plant, rows_RC, self._model.rows, self.rows_wanted)
         order = orders_of(self._plant, setpoints, out_of_service, None, None)
         newest_C = filled(rows_RC)[-1]
-        if missing := self._missing(newest_C, future_dv_HV):
+        if missing := missing_in(self._plant, newest_C, future_dv_HV):
             raise DatasetError(f"history: {missing}. Hand over rows in which each MV and DV was measured once.")
         now = self._observer.now(rows_RC, future_dv_HV, Watch(clock=self._clock))
         return self._problem(now, order, newest_C, None)
@@ -239,75 +254,39 @@ class Optimizer:
         """What `plan` solves over several scenarios, as `problem` gives that of one; errors as there."""
         one = self.problem(rows_RC, future_dv_HV=future_dv_HV)
         watch = Watch(clock=self._clock)
-        return self._over_scenarios(one, self._history(rows_RC), future_dv_HV, futures or {}, watch)
+        rows_RC = history_of(self._plant, rows_RC, self._model.rows, self.rows_wanted)
+        members = [self._seen_by(other, one, rows_RC, future_dv_HV, watch) for other in self._others]
+        return self._over_scenarios(one, members, rows_RC, futures or {})
 
-    def _over_scenarios(
+    def _seen_by(
         self,
+        other: Observer,
         problem: Problem,
         rows_RC: np.ndarray,
         future_dv_HV: np.ndarray | None,
-        futures: Mapping[str, np.ndarray],
         watch: Watch,
+    ) -> Problem:
+        """The problem with another member's eyes; the heads do not read its latents."""
+        now = other.now(rows_RC, future_dv_HV, watch)
+        limits = problem.limits.without(frozenset(head.name for head in self.forecaster.heads))
+        return replace(problem, forecaster=other.forecaster, now=now, limits=limits)
+
+    def _over_scenarios(
+        self, problem: Problem, members: Sequence[Problem], rows_RC: np.ndarray, futures: Mapping[str, np.ndarray]
     ) -> Solvable:
         """One doubt at a time: each further model with the DVs as expected, each other course with the first model."""
-        if not self._others and not futures:
-            return problem
         found = {"expected": problem}
-        heads = frozenset(head.name for head in self.forecaster.heads)
-        for number, observer in enumerate(self._others, start=2):
-            now = observer.now(rows_RC, future_dv_HV, watch)
-            limits = problem.limits.without(heads)
-            found[f"member {number}"] = replace(problem, forecaster=observer.forecaster, now=now, limits=limits)
+        if "members" in self._plant.advice.scenarios:
+            found |= {f"member {number}": member for number, member in enumerate(members, start=2)}
         newest_V = filled(rows_RC)[-1, list(self._columns.dv)]
         for name, course_HV in futures.items():
             dv_NV = dvs_ahead(newest_V, course_HV, self.horizon.steps)
             found[name] = replace(problem, now=replace(problem.now, dv_NV=dv_NV))
         shared = self.horizon.blocks if self._plant.advice.shared_moves == "all" else 1
-        return of_equal_weight(found, shared)
-
-    def _backoff(self, backoff_HY: np.ndarray | None) -> np.ndarray:
-        """Distance for doubt per row, [N, Y]."""
-        outputs = len(self._columns.cv)
-        if backoff_HY is None:
-            return np.zeros((self.horizon.steps, outputs))
-        given = np.asarray(backoff_HY, dtype=float)
-        if given.ndim != 2 or given.shape[1] != outputs or not len(given) or not (given >= 0.0).all():
-            raise ArtifactError(
-                f"backoff: needs one non-negative number per horizon step and CV, [H, {outputs}], got shape "
-                f"{given.shape}. Calibrate it again with this plant's model."
-            )
-        return given[np.minimum(np.arange(self.horizon.steps), len(given) - 1)]
-
-    def _history(self, rows_RC: np.ndarray) -> np.ndarray:
-        """The newest rows that can be of use."""
-        rows_RC = np.asarray(rows_RC, dtype=float)
-        if rows_RC.ndim != 2 or rows_RC.shape[1] != self._columns.count:
-            raise DatasetError(
-                f"history: needs rows of {self._columns.count} columns ({', '.join(self._plant.columns)}), got shape "
-                f"{rows_RC.shape}. Hand over the dataset's columns in plant order."
-            )
-        if len(rows_RC) < self._model.rows:
-            raise DatasetError(
-                f"history: the model reads {self._model.rows} rows, got {len(rows_RC)}. Ask the historian for at least "
-                f"{self._model.rows * self._plant.sample_time:g} s."
-            )
-        return np.where(np.isfinite(rows_RC), rows_RC, np.nan)[-self.rows_wanted :]
+        return of_equal_weight(found, shared) if len(found) > 1 else problem
 
     def _rest(self, rest: Mapping[str, float]) -> np.ndarray:
         return np.array([rest.get(name, self.cost.rest_U[u]) for u, name in enumerate(self._plant.mvs)])
-
-    def _missing(self, newest_C: np.ndarray, future_dv_HV: np.ndarray | None) -> str | None:
-        """Why the moves cannot start, or None."""
-        needed = [*self._columns.mv, *self._columns.dv]
-        names = [self._plant.columns[i] for i in needed if not np.isfinite(newest_C[i])]
-        if names:
-            return f"{', '.join(names)}: no good sample in the history"
-        if future_dv_HV is not None and np.shape(future_dv_HV)[1:] != (len(self._columns.dv),):
-            raise DatasetError(
-                f"future DVs: needs rows of {len(self._columns.dv)} columns ({', '.join(self._plant.dvs) or 'none'}), "
-                f"got shape {np.shape(future_dv_HV)}."
-            )
-        return None
 
     def _starts(self, problem: Solvable, previous: Plan | None) -> tuple[Trial, Trial, Trial | None]:
         """No move at all, the closest to it that the hard limits allow, and the previous plan one advice later."""

@@ -6,7 +6,7 @@ Changes are in spans of their MV, so that the program's numbers are of one size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -105,6 +105,10 @@ class Solvable(Protocol):
     @property
     def is_by_hand(self) -> bool: ...
 
+    def keeping(self, backoff_NY: np.ndarray) -> Solvable:
+        """The same with at least so much distance kept from the limits of CVs [unit]."""
+        ...
+
     def evaluate(self, changes_KMU: np.ndarray, moves_KNU: np.ndarray | None = None) -> Trial:
         """Forecast and cost of plans."""
         ...
@@ -168,6 +172,10 @@ class Problem:
     def is_by_hand(self) -> bool:
         """Whether the gradient at a further plan is cheap."""
         return self.forecaster.is_by_hand
+
+    def keeping(self, backoff_NY: np.ndarray) -> Problem:
+        """The same with at least so much distance kept from the limits of CVs [unit]."""
+        return replace(self, limits=self.limits.keeping(backoff_NY))
 
     def linearised(self, trial: Trial, price_NR: np.ndarray | None, *, again: bool = False) -> Linearisation:
         """All derivatives at a plan."""

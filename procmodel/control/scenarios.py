@@ -20,7 +20,7 @@ Control 23 (2013) 1306-1319, without products of doubts at later stages.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -94,6 +94,11 @@ class Scenarios:
             segment_N=np.concatenate([one.segment_N + s * segments for s in range(count)]),
             advices_Q=np.tile(one.advices_Q, count),
         )
+
+    def keeping(self, backoff_NY: np.ndarray) -> Scenarios:
+        """The same with at least so much distance kept from the limits of CVs in each scenario [unit]."""
+        kept = [replace(each, problem=each.problem.keeping(backoff_NY)) for each in self.scenarios]
+        return Scenarios(scenarios=tuple(kept), shared=self.shared)
 
     def evaluate(self, changes_KMU: np.ndarray, moves_KNU: np.ndarray | None = None) -> Trial:
         """Forecast and cost of plans given by the changes of all blocks, [K, B, U]; `moves_KNU` are everybody's."""

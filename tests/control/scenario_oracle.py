@@ -20,7 +20,10 @@ class ScenarioOracle:
         cost, rows, unknowns, bounds = ca.MX(0), [], [ca.vec(changes)], []
         least_BU, most_BU = np.zeros((blocks, mvs)), np.zeros((blocks, mvs))
         for scenario, block_M in zip(like.scenarios, like.block_SM, strict=True):
-            one, problem = _Program(scenario.problem, "single", step_function(scenario.problem.forecaster.model)), scenario.problem
+            one, problem = (
+                _Program(scenario.problem, "single", step_function(scenario.problem.forecaster.model)),
+                scenario.problem,
+            )
             given = one.tick(problem, None)
             slack = ca.MX.sym("slack", one.slacks)
             program = ca.Function("one", [one.nlp["x"], one.nlp["p"]], [one.nlp["f"], one.nlp["g"]])
