@@ -255,6 +255,13 @@ class Plant(Frozen):
                     raise MisfitError(("gains", f"{mv} -> {cv}"), text)
         return self
 
+    @model_validator(mode="after")
+    def _futures_are_announced(self) -> Self:
+        if "futures" in self.advice.scenarios and not any(tag.announced for tag in self.tags.values()):
+            text = "advice: scenarios names futures, but no DV has announced. Give one its file, or remove futures."
+            raise MisfitError(("advice", "scenarios"), text)
+        return self
+
     @field_serializer("gains", when_used="json")
     def _written_gains(self, gains: dict[tuple[str, str], Gain]) -> dict[str, Gain]:
         """As in the plant file, so that a stored plant reads back."""
