@@ -50,10 +50,8 @@ def _read(name: str, path: Path, course: str) -> list[tuple[datetime, float]]:
     values = []
     for line, row in enumerate(rows, start=2):
         try:
-            stamp, value = (
-                datetime.fromisoformat(row["time"].strip()),
-                float((row.get(course) or "").strip() or row["value"]),
-            )
+            stamp = datetime.fromisoformat(row["time"].strip())
+            value = float((row.get(course) or "").strip() or row["value"])
         except (KeyError, ValueError, AttributeError):
             raise PlantFileError(f"{who}, line {line}: needs `time,value`, an ISO 8601 stamp and a number.") from None
         if stamp.tzinfo is None or not math.isfinite(value):
