@@ -133,7 +133,8 @@ class Optimizer:
 
         Raises:
             PlantFileError: a name in `setpoints` or `out_of_service` is unknown.
-            DatasetError: `rows_RC` has not the plant's columns, or fewer rows than the model reads.
+            DatasetError: `rows_RC` has not the plant's columns, or fewer rows than the model reads; or announced DVs
+                have not the plant's.
         """
         watch = Watch(clock=self._clock, deadline=deadline)
         rows_RC = history_of(self._plant, rows_RC, self._model.rows, self.rows_wanted)
@@ -278,8 +279,12 @@ class Optimizer:
         found = {"expected": problem}
         if "members" in self._plant.advice.scenarios:
             found |= {f"member {number}": member for number, member in enumerate(members, start=2)}
-        newest_V = filled(rows_RC)[-1, list(self._columns.dv)]
+        newest_C = filled(rows_RC)[-1]
+        newest_V = newest_C[list(self._columns.dv)]
         for name, course_HV in futures.items():
+            missing_in(self._plant, newest_C, course_HV)  # raises where it has not the plant's DVs
+            if name in found:
+                raise DatasetError(f"futures: {name!r} is the name of another scenario of this plan. Give it another.")
             dv_NV = dvs_ahead(newest_V, course_HV, self.horizon.steps)
             found[name] = replace(problem, now=replace(problem.now, dv_NV=dv_NV))
         shared = self.horizon.blocks if self._plant.advice.shared_moves == "all" else 1

@@ -30,6 +30,7 @@ from procmodel.control.qp import QuadraticSolver
 from procmodel.control.scenarios import Scenarios
 from procmodel.control.sqp import minimise
 from procmodel.control.watch import Watch
+from procmodel.errors import DatasetError
 from procmodel.plant import Plant
 
 Shared = Literal["first", "all"]
@@ -244,3 +245,28 @@ def test_a_plan_over_futures_goes_on_from_the_one_before() -> None:
     np.testing.assert_allclose(again.moves[0], before.moves[0], atol=1e-3)
     late = optimizer.plan(history, futures=futures, previous=before, deadline=0.0)
     assert late.status in (Status.SHIFTED, Status.HOLD)
+
+
+@pytest.mark.parametrize(
+    ("futures", "message"), [({"high": np.zeros((3, 2))}, "1 columns"), ({"expected": np.zeros((3, 1))}, "another")]
+)
+def test_futures_that_cannot_be_are_refused(futures: dict[str, np.ndarray], message: str) -> None:
+    plant, history = fed()
+    optimizer = Optimizer(plant=plant, model=filling(plant), scaler=unit_scaler(plant))
+    with pytest.raises(DatasetError, match=message):
+        optimizer.plan(history, futures=futures)
+
+
+def test_a_head_is_kept_by_the_member_whose_latent_it_reads() -> None:
+    # The margin of the first member falls below zero without a plan that minds it; the other has no such margin.
+    optimizer = column_optimizer("latent", 0, 2, objective=PROFIT)
+    problem = optimizer.scenarios(HISTORY)
+    assert isinstance(problem, Scenarios)
+    assert [len(each.problem.limits.limits) for each in problem.scenarios] == [4, 3]
+    plan = optimizer.plan(HISTORY)
+    assert plan.status is Status.CONVERGED
+    assert plan.margins.shape == (12, 1)
+    careless = Optimizer(plant=optimizer._plant, model=optimizer._model, scaler=optimizer._scaler).plan(HISTORY)
+    one = optimizer.problem(HISTORY)
+    least = [float(one.evaluate(one.as_changes(p.moves)[None]).forecast.margins_KNG.min()) for p in (careless, plan)]
+    assert least[0] < -0.01 < least[1]
