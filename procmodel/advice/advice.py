@@ -95,7 +95,10 @@ class Margin:
 
 @dataclass(frozen=True, kw_only=True)
 class GivenUp:
-    """A soft limit that the plan cannot keep, with the largest excess [unit] and what stands in the way, in words."""
+    """A soft limit that the plan cannot keep, with the largest excess [unit] and what stands in the way, in words.
+
+    Of a plan over several scenarios, the one in which most of it is given up.
+    """
 
     tag: str
     side: str
@@ -103,6 +106,7 @@ class GivenUp:
     amount: float
     rank: int
     because: str = ""
+    scenario: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,6 +118,7 @@ def why(plant: Plant, proposal: Proposal, moves: Sequence[Move]) -> str:
         first = proposal.give_ups[0]
         unit = plant.tags[first.tag].unit if first.tag in plant.tags else ""
         words = f"{first.tag} {first.side} {first.limit:.4g} gives up {first.amount:.3g} {unit}".rstrip()
+        words += f" in scenario {first.scenario}" if first.scenario else ""
         words += f" because {first.because}" if first.because else ""
         others = f" and {len(proposal.give_ups) - 1} more" if len(proposal.give_ups) > 1 else ""
         return f"Not every limit can be kept: {words}{others}."

@@ -102,6 +102,7 @@ def _further(advice: Advice) -> list[str]:
     units = {cv.tag: cv.unit for cv in advice.outlooks} | {margin.name: margin.unit for margin in advice.margins}
     lines = [
         f"Gives up {g.tag} {g.side} {_n(g.limit)} (rank {g.rank}) by {_n(g.amount)} {units.get(g.tag, '')}".rstrip()
+        + (f" in scenario {g.scenario}" if g.scenario else "")
         + (f" because {g.because}" if g.because else "")
         for g in advice.give_ups
     ]

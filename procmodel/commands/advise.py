@@ -17,15 +17,16 @@ from procmodel.control.plan import Plan
 from procmodel.data import condition
 from procmodel.data.historians import open_historian
 from procmodel.data.samples import Historian, utc_now
-from procmodel.errors import DatasetError, HistorianError, PlantFileError
+from procmodel.errors import ArtifactError, DatasetError, HistorianError, PlantFileError
 from procmodel.evaluation.gains import gain_gate
 from procmodel.evaluation.step_response import model_response
 from procmodel.plant import Plant, Status
 from procmodel.plant.changes import LimitChanges, changed_plant
-from procmodel.runtime.announced import future_dvs, read_announced
+from procmodel.runtime.announced import future_dvs, other_courses, read_announced
 from procmodel.runtime.loop import Advisor
 from procmodel.runtime.ticks import Orders
 from procmodel.training.artifact import Artifact
+from procmodel.world_model.protocol import WorldModel
 
 REACT = 10
 """Rows after which the next advice has answered what went wrong: doubt beyond them need not be kept in reserve now."""
@@ -47,7 +48,11 @@ class Advised:
 
 
 def optimizer_of(plant: Plant, artifact: Artifact) -> Optimizer:
-    """The optimizer of a stored model, with doubt kept in reserve as it stands `REACT` rows ahead."""
+    """The optimizer of a stored model, with doubt kept in reserve as it stands `REACT` rows ahead.
+
+    Raises:
+        ArtifactError: The plant file asks for members to be heard, and the model has but one.
+    """
     heads = [dataclasses.replace(head, allowance_H=_soon(head.allowance_H)) for head in artifact.heads]
     return Optimizer(
         plant=plant,
@@ -55,7 +60,23 @@ def optimizer_of(plant: Plant, artifact: Artifact) -> Optimizer:
         scaler=artifact.scaler,
         heads=heads,
         backoff_HY=_soon(artifact.calibration.backoff_HY),
+        members=_members(plant, artifact),
+        soon=REACT,
     )
+
+
+def _members(plant: Plant, artifact: Artifact) -> tuple[WorldModel, ...]:
+    """Members beside the first one, where the plant file gives them a say."""
+    are_futures = "members" in plant.advice.scenarios
+    if not are_futures and not plant.advice.member_spread:
+        return ()
+    if len(artifact.members) < 2:
+        raise ArtifactError(
+            f"advice.{'scenarios' if are_futures else 'member_spread'} of plant {plant.name!r} asks for the members of "
+            "the model, which has one. Set training.members to 2 or more and train it again with 'procmodel train', or "
+            "remove it from the plant file."
+        )
+    return artifact.members[1:]
 
 
 def _soon(doubt: np.ndarray) -> np.ndarray:
@@ -122,7 +143,8 @@ def advise(
         reason = f"there is no history to advise from: {error}"
         return Advised(advice=_hold(plant, now, reason), plan=None, rows=np.full((1, len(plant.columns)), np.nan))
     future = future_dvs(plant, read_announced(plant), now, optimizer.horizon.steps)
-    orders = Orders(limits=limits or {}, statuses=statuses or {}, future_dv_HV=future)
+    courses = other_courses(plant, now, optimizer.horizon.steps) if "futures" in plant.advice.scenarios else {}
+    orders = Orders(limits=limits or {}, statuses=statuses or {}, future_dv_HV=future, futures=courses)
     if plant.advice.target_layer:
         orders = dataclasses.replace(orders, rest=_rest(plant, artifact, optimizer, rows, orders, setpoints))
     advice, plan = advisor_of(plant, artifact, optimizer).advise(

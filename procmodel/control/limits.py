@@ -16,7 +16,7 @@ hold. The program is solved rank by rank instead (`ranks.py`), and plans are com
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
@@ -51,6 +51,7 @@ class SoftLimit:
         is_head: Which of the two.
         scale: Violation that counts as one [unit].
         backoff_N: Distance kept for doubt [unit].
+        most_backoff: Largest distance that leaves room between two limits [unit]; infinite for a lone one.
         funnel_N: By how much the limit still stands open [unit]; 0 where it has no funnel.
     """
 
@@ -63,6 +64,7 @@ class SoftLimit:
     is_head: bool
     scale: float
     backoff_N: np.ndarray
+    most_backoff: float = np.inf
     funnel_N: np.ndarray | float = 0.0
 
     @property
@@ -151,6 +153,16 @@ class SoftLimits:
         kept = tuple(limit for limit in self.limits if limit.tag not in tags)
         return SoftLimits(limits=kept, segment_N=self.segment_N, advices_Q=self.advices_Q)
 
+    def keeping(self, backoff_NY: np.ndarray) -> SoftLimits:
+        """The limits with at least so much distance kept from those of CVs, as far as there is room [unit]."""
+        kept = []
+        for limit in self.limits:
+            if not limit.is_head:
+                wider_N = np.minimum(backoff_NY[:, limit.column], limit.most_backoff)
+                limit = replace(limit, backoff_N=np.maximum(limit.backoff_N, wider_N))
+            kept.append(limit)
+        return SoftLimits(limits=tuple(kept), segment_N=self.segment_N, advices_Q=self.advices_Q)
+
     def excess(self, forecast: Forecast) -> np.ndarray:
         """Violation over span, [K, N, R]; negative where the limit is kept."""
         slope_R, offset_NR, at_R = self._lines
@@ -216,8 +228,8 @@ class SoftLimits:
 def _limits_of_cv(plant: Plant, column: int, scale: float, backoff_N: np.ndarray) -> list[SoftLimit]:
     tag = plant.tags[plant.cvs[column]]
     low, high = tag.limits.low, tag.limits.high
-    if low and high:  # doubt never closes the room between the limits
-        backoff_N = np.minimum(backoff_N, 0.5 * MOST_BACKOFF * (high.at - low.at))
+    # Doubt never closes the room between the limits.
+    most = 0.5 * MOST_BACKOFF * (high.at - low.at) if low and high else np.inf
     return [
         SoftLimit(
             tag=tag.name,
@@ -228,7 +240,8 @@ def _limits_of_cv(plant: Plant, column: int, scale: float, backoff_N: np.ndarray
             column=column,
             is_head=False,
             scale=scale,
-            backoff_N=backoff_N,
+            backoff_N=np.minimum(backoff_N, most),
+            most_backoff=most,
         )
         for side, limit in (("low", low), ("high", high))
         if limit

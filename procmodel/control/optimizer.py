@@ -21,26 +21,30 @@ from dataclasses import replace
 
 import numpy as np
 
-from procmodel.control.bias import BiasFilter, correction, filled
+from procmodel.control.bias import BiasFilter, filled
 from procmodel.control.horizon import Horizon
 from procmodel.control.limits import SoftLimits
 from procmodel.control.objective import StageCost
+from procmodel.control.observer import Observer, dvs_ahead, history_of, is_sound, missing_in
 from procmodel.control.orders import TickOrders, orders_of
-from procmodel.control.past import PastForecasts
 from procmodel.control.plan import Plan, Status
 from procmodel.control.prepared import Prepared, expected_now
-from procmodel.control.problem import Problem, Trial
+from procmodel.control.problem import Problem, Solvable, Trial
 from procmodel.control.qp import QuadraticSolver
 from procmodel.control.report import Reporter
-from procmodel.control.sensitivities import Forecaster, Head, Now
+from procmodel.control.scenarios import of_equal_weight
+from procmodel.control.sensitivities import Head, Now
+from procmodel.control.spread import backoff_rows, kept_apart
 from procmodel.control.sqp import Outcome, minimise
 from procmodel.control.watch import Watch
 from procmodel.data.window import Columns, Scaler
-from procmodel.errors import ArtifactError, DatasetError
+from procmodel.errors import DatasetError
 from procmodel.plant import Plant
 from procmodel.plant import Status as TagStatus
 from procmodel.plant.changes import LimitChanges
 from procmodel.world_model.protocol import WorldModel
+
+_WORSE = ", and the previous plan would now be worse than no move"
 
 
 class Optimizer:
@@ -53,6 +57,9 @@ class Optimizer:
         backoff_HY: Distance kept from the CVs' soft limits for doubt, per horizon step, on both sides [unit]; the last
             row holds beyond its end.
         bias: How past errors correct the forecast.
+        members: Further models of the plant; `advice.scenarios` and `advice.member_spread` of the plant file say what
+            for. The heads do not read their latents.
+        soon: Row after which the members' spread is taken to grow no more.
         clock: Seconds, rising; tests bring their own.
 
     Raises:
@@ -69,6 +76,8 @@ class Optimizer:
         heads: Sequence[Head] = (),
         backoff_HY: np.ndarray | None = None,
         bias: BiasFilter | None = None,
+        members: Sequence[WorldModel] = (),
+        soon: int | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._plant, self._model, self._scaler, self._clock = plant, model, scaler, clock
@@ -77,19 +86,13 @@ class Optimizer:
         mv = list(self._columns.mv)
         self.horizon = Horizon.of(plant, scaler.centre[mv], scaler.spread[mv])
         self.cost = StageCost.of(plant, scaler, self.horizon)
-        self.limits = SoftLimits.of(plant, scaler, heads, self.horizon, self._backoff(backoff_HY))
-        self.forecaster = Forecaster(
-            model=model, scaler=scaler, columns=self._columns, heads=heads, horizon=self.horizon
-        )
+        backoff_NY = backoff_rows(plant, backoff_HY, self.horizon.steps)
+        self.limits = SoftLimits.of(plant, scaler, heads, self.horizon, backoff_NY)
+        self._observer = Observer.of(plant, model, scaler, heads, self.horizon, self._bias)
+        self._others = tuple(Observer.of(plant, member, scaler, (), self.horizon, self._bias) for member in members)
+        self._soon = soon
+        self.forecaster = self._observer.forecaster
         self._interval = self.horizon.interval * plant.sample_time
-        self._past = PastForecasts(
-            model=model,
-            scaler=scaler,
-            columns=self._columns,
-            steps=self.horizon.steps,
-            memory=self._bias.memory,
-            most=self.horizon.interval,
-        )
         self._solver = QuadraticSolver()
         self._report = Reporter(plant=plant, forecaster=self.forecaster, cost=self.cost)
 
@@ -104,6 +107,7 @@ class Optimizer:
         *,
         setpoints: Mapping[str, float] | None = None,
         future_dv_HV: np.ndarray | None = None,
+        futures: Mapping[str, np.ndarray] | None = None,
         previous: Plan | None = None,
         out_of_service: Collection[str] = (),
         limits: LimitChanges | None = None,
@@ -118,6 +122,7 @@ class Optimizer:
             rows_RC: History, NaN in gaps, newest last. The MVs' last good values are where the moves start.
             setpoints: By CV, in place of the plant file's.
             future_dv_HV: Announced DVs from the next row on; a NaN, and all beyond the end, hold the value before.
+            futures: Other courses that the DVs may take, by name; each is a further scenario (`scenarios.py`).
             previous: The plan of one advice ago.
             out_of_service: MVs that stay at their measured value, and CVs that are neither steered nor limited.
             limits: By tag and side, in place of the plant file's; a CV's are followed at its `ramp` from `previous`.
@@ -128,28 +133,41 @@ class Optimizer:
 
         Raises:
             PlantFileError: a name in `setpoints` or `out_of_service` is unknown.
-            DatasetError: `rows_RC` has not the plant's columns, or fewer rows than the model reads.
+            DatasetError: `rows_RC` has not the plant's columns, or fewer rows than the model reads; or announced DVs
+                have not the plant's.
         """
         watch = Watch(clock=self._clock, deadline=deadline)
-        rows_RC = self._history(rows_RC)
+        rows_RC = history_of(self._plant, rows_RC, self._model.rows, self.rows_wanted)
         order = orders_of(self._plant, setpoints, out_of_service, limits, statuses)
         newest_C = filled(rows_RC)[-1]
         start_U = newest_C[list(self._columns.mv)]
-        if missing := self._missing(newest_C, future_dv_HV):
+        if missing := missing_in(self._plant, newest_C, future_dv_HV):
             return self._report.hold(missing, watch, start_U=start_U)
-        now = self._now(rows_RC, newest_C, future_dv_HV, watch)
-        if not (np.isfinite(now.bias_NY).all() and bool(now.latent_D.isfinite().all())):
+        now = self._observer.now(rows_RC, future_dv_HV, watch)
+        if not is_sound(now):
             return self._report.hold("the model's encoding of the history is not finite", watch, start_U=start_U)
-        problem = self._problem(now, order, newest_C, previous, rest)
+        one = self._problem(now, order, newest_C, previous, rest)
+        members = [self._seen_by(other, one, rows_RC, future_dv_HV, watch) for other in self._others]
+        problem = self._over_scenarios(one, members, rows_RC, futures or {})
         with watch.stage("first rollout"):
             unmoved, kept, shifted = self._starts(problem, previous)
-        if not unmoved.forecast.finite_K[0]:
+        if not unmoved.is_finite:
             return self._report.hold("the model's forecast without a move is not finite", watch, start_U=start_U)
         if order.frozen_U.all():
             why = "every MV is out of service"
-            return self._report.hold(why, watch, start_U=start_U, problem=problem, unmoved=unmoved)
+            return self._report.hold(why, watch, start_U=start_U, problem=one, unmoved=unmoved)
         start = shifted if shifted and shifted.score.beats(kept.score) else kept
-        outcome = minimise(problem, start, self._solver, watch, prepared.fitting(problem) if prepared else None)
+        known = prepared.fitting(one) if prepared and problem is one else None
+        outcome = minimise(problem, start, self._solver, watch, known)
+        if members and self._plant.advice.member_spread and outcome.iterations:
+            apart = kept_apart(problem, outcome.trial, members, self._soon)
+            if apart is None:
+                return self._report.hold("a member's forecast of the plan is not finite", watch, start_U=start_U)
+            problem = apart
+            # Where no time is left, the plan stands as it is, and is judged by the distance that it should keep.
+            again = minimise(problem, problem.evaluate(outcome.trial.changes_KMU), self._solver, watch)
+            made = outcome.iterations + again.iterations
+            outcome = replace(again, iterations=made, first=again.first or outcome.first)
         if outcome.iterations == 0:
             return self._without_program(problem, outcome, unmoved, shifted, watch)
         return self._report.plan(
@@ -159,7 +177,7 @@ class Optimizer:
             problem=problem,
             trial=outcome.trial,
             unmoved=unmoved,
-            sensitivity=outcome.sensitivity,
+            first=outcome.first,
             iterations=outcome.iterations,
         )
 
@@ -176,9 +194,10 @@ class Optimizer:
 
         Between two ticks there is time for what takes longest; the next `plan` then only reacts to what was measured.
         Its answer is as good: each of its programs has the true excess and the true gradient, whatever the
-        derivatives. Arguments as handed to the `plan` that gave `previous`; None where there is nothing to prepare.
+        derivatives. Arguments as handed to the `plan` that gave `previous`; None where there is nothing to prepare,
+        as over several scenarios.
         """
-        if not self._usable(previous) or not self.forecaster.is_by_hand:
+        if not self._usable(previous) or not self.forecaster.is_by_hand or self._others:
             return None
         problem = self.problem(rows_RC, setpoints=setpoints, future_dv_HV=future_dv_HV, out_of_service=out_of_service)
         expected = problem.forecaster.forecast(problem.now, previous.moves[None])
@@ -201,12 +220,12 @@ class Optimizer:
         Raises:
             DatasetError: an MV or a DV has no good sample, so that there is nothing to solve.
         """
-        rows_RC = self._history(rows_RC)
+        rows_RC = history_of(self._plant, rows_RC, self._model.rows, self.rows_wanted)
         order = orders_of(self._plant, setpoints, out_of_service, None, None)
         newest_C = filled(rows_RC)[-1]
-        if missing := self._missing(newest_C, future_dv_HV):
+        if missing := missing_in(self._plant, newest_C, future_dv_HV):
             raise DatasetError(f"history: {missing}. Hand over rows in which each MV and DV was measured once.")
-        now = self._now(rows_RC, newest_C, future_dv_HV, Watch(clock=self._clock))
+        now = self._observer.now(rows_RC, future_dv_HV, Watch(clock=self._clock))
         return self._problem(now, order, newest_C, None)
 
     def _problem(
@@ -226,75 +245,62 @@ class Optimizer:
             setpoint_Y=order.setpoint_Y,
         )
 
-    def _backoff(self, backoff_HY: np.ndarray | None) -> np.ndarray:
-        """Distance for doubt per row, [N, Y]."""
-        outputs = len(self._columns.cv)
-        if backoff_HY is None:
-            return np.zeros((self.horizon.steps, outputs))
-        given = np.asarray(backoff_HY, dtype=float)
-        if given.ndim != 2 or given.shape[1] != outputs or not len(given) or not (given >= 0.0).all():
-            raise ArtifactError(
-                f"backoff: needs one non-negative number per horizon step and CV, [H, {outputs}], got shape "
-                f"{given.shape}. Calibrate it again with this plant's model."
-            )
-        return given[np.minimum(np.arange(self.horizon.steps), len(given) - 1)]
+    def scenarios(
+        self,
+        rows_RC: np.ndarray,
+        *,
+        future_dv_HV: np.ndarray | None = None,
+        futures: Mapping[str, np.ndarray] | None = None,
+    ) -> Solvable:
+        """What `plan` solves over several scenarios, as `problem` gives that of one; errors as there."""
+        one = self.problem(rows_RC, future_dv_HV=future_dv_HV)
+        watch = Watch(clock=self._clock)
+        rows_RC = history_of(self._plant, rows_RC, self._model.rows, self.rows_wanted)
+        members = [self._seen_by(other, one, rows_RC, future_dv_HV, watch) for other in self._others]
+        return self._over_scenarios(one, members, rows_RC, futures or {})
 
-    def _history(self, rows_RC: np.ndarray) -> np.ndarray:
-        """The newest rows that can be of use."""
-        rows_RC = np.asarray(rows_RC, dtype=float)
-        if rows_RC.ndim != 2 or rows_RC.shape[1] != self._columns.count:
-            raise DatasetError(
-                f"history: needs rows of {self._columns.count} columns ({', '.join(self._plant.columns)}), got shape "
-                f"{rows_RC.shape}. Hand over the dataset's columns in plant order."
-            )
-        if len(rows_RC) < self._model.rows:
-            raise DatasetError(
-                f"history: the model reads {self._model.rows} rows, got {len(rows_RC)}. Ask the historian for at least "
-                f"{self._model.rows * self._plant.sample_time:g} s."
-            )
-        return np.where(np.isfinite(rows_RC), rows_RC, np.nan)[-self.rows_wanted :]
+    def _seen_by(
+        self,
+        other: Observer,
+        problem: Problem,
+        rows_RC: np.ndarray,
+        future_dv_HV: np.ndarray | None,
+        watch: Watch,
+    ) -> Problem:
+        """The problem with another member's eyes; the heads do not read its latents."""
+        now = other.now(rows_RC, future_dv_HV, watch)
+        limits = problem.limits.without(frozenset(head.name for head in self.forecaster.heads))
+        return replace(problem, forecaster=other.forecaster, now=now, limits=limits)
+
+    def _over_scenarios(
+        self, problem: Problem, members: Sequence[Problem], rows_RC: np.ndarray, futures: Mapping[str, np.ndarray]
+    ) -> Solvable:
+        """One doubt at a time: each further model with the DVs as expected, each other course with the first model."""
+        found = {"expected": problem}
+        if "members" in self._plant.advice.scenarios:
+            found |= {f"member {number}": member for number, member in enumerate(members, start=2)}
+        newest_C = filled(rows_RC)[-1]
+        newest_V = newest_C[list(self._columns.dv)]
+        for name, course_HV in futures.items():
+            missing_in(self._plant, newest_C, course_HV)  # raises where it has not the plant's DVs
+            if name in found:
+                raise DatasetError(f"futures: {name!r} is the name of another scenario of this plan. Give it another.")
+            dv_NV = dvs_ahead(newest_V, course_HV, self.horizon.steps)
+            found[name] = replace(problem, now=replace(problem.now, dv_NV=dv_NV))
+        shared = self.horizon.blocks if self._plant.advice.shared_moves == "all" else 1
+        return of_equal_weight(found, shared) if len(found) > 1 else problem
 
     def _rest(self, rest: Mapping[str, float]) -> np.ndarray:
         return np.array([rest.get(name, self.cost.rest_U[u]) for u, name in enumerate(self._plant.mvs)])
 
-    def _missing(self, newest_C: np.ndarray, future_dv_HV: np.ndarray | None) -> str | None:
-        """Why the moves cannot start, or None."""
-        needed = [*self._columns.mv, *self._columns.dv]
-        names = [self._plant.columns[i] for i in needed if not np.isfinite(newest_C[i])]
-        if names:
-            return f"{', '.join(names)}: no good sample in the history"
-        if future_dv_HV is not None and np.shape(future_dv_HV)[1:] != (len(self._columns.dv),):
-            raise DatasetError(
-                f"future DVs: needs rows of {len(self._columns.dv)} columns ({', '.join(self._plant.dvs) or 'none'}), "
-                f"got shape {np.shape(future_dv_HV)}."
-            )
-        return None
-
-    def _now(self, rows_RC: np.ndarray, newest_C: np.ndarray, future_dv_HV: np.ndarray | None, watch: Watch) -> Now:
-        steps = self.horizon.steps
-        with watch.stage("encode"):
-            past = self._past.at(rows_RC)
-        with watch.stage("bias"):
-            bias_NY = correction(past.errors_NmY, self._bias)
-        dv_NV = newest_C[list(self._columns.dv)][None]
-        if future_dv_HV is not None:
-            dv_NV = np.concatenate([dv_NV, np.asarray(future_dv_HV, dtype=float)])
-        dv_NV = filled(dv_NV)[np.minimum(np.arange(1, steps + 1), len(dv_NV) - 1)]
-        return Now(
-            latent_D=past.latent_D,
-            start_U=newest_C[list(self._columns.mv)],
-            dv_NV=dv_NV,
-            bias_NY=bias_NY,
-        )
-
-    def _starts(self, problem: Problem, previous: Plan | None) -> tuple[Trial, Trial, Trial | None]:
+    def _starts(self, problem: Solvable, previous: Plan | None) -> tuple[Trial, Trial, Trial | None]:
         """No move at all, the closest to it that the hard limits allow, and the previous plan one advice later."""
-        still_NU = np.tile(problem.now.start_U, (self.horizon.steps, 1))
+        still_NU = np.tile(problem.nominal.now.start_U, (self.horizon.steps, 1))
         rows = [still_NU]
         if previous is not None and self._usable(previous):
             rows.append(self.horizon.shifted(previous.moves))
         changes_KMU = np.array([problem.as_changes(rows_NU) for rows_NU in (still_NU, *rows)])
-        inside_KNU = [self.horizon.rows(problem.bounds, c_MU * self.cost.span_U) for c_MU in changes_KMU[1:]]
+        inside_KNU = [problem.rows(c_MU) for c_MU in changes_KMU[1:]]
         if np.array_equal(inside_KNU[0], still_NU):  # as a rule: one rollout less
             trial = problem.evaluate(changes_KMU[1:], np.array(inside_KNU))
             return trial.only(0), trial.only(0), trial.only(1) if len(rows) > 1 else None
@@ -307,18 +313,11 @@ class Optimizer:
         return previous.status.usable and fits and bool(np.isfinite(previous.moves).all())
 
     def _without_program(
-        self, problem: Problem, outcome: Outcome, unmoved: Trial, shifted: Trial | None, watch: Watch
+        self, problem: Solvable, outcome: Outcome, unmoved: Trial, shifted: Trial | None, watch: Watch
     ) -> Plan:
         """The previous plan where it still holds, else a hold."""
-        if shifted is None:
-            return self._report.hold(
-                f"{outcome.why}, and there is no previous plan",
-                watch,
-                start_U=problem.now.start_U,
-                problem=problem,
-                unmoved=unmoved,
-            )
-        if unmoved.score.beats(shifted.score):
-            why = f"{outcome.why}, and the previous plan would now be worse than no move"
-            return self._report.hold(why, watch, start_U=problem.now.start_U, problem=problem, unmoved=unmoved)
-        return self._report.plan(Status.SHIFTED, outcome.why, watch, problem=problem, trial=shifted, unmoved=unmoved)
+        why, one = outcome.why, problem.nominal
+        if shifted is not None and not unmoved.score.beats(shifted.score):
+            return self._report.plan(Status.SHIFTED, why, watch, problem=problem, trial=shifted, unmoved=unmoved)
+        why += ", and there is no previous plan" if shifted is None else _WORSE
+        return self._report.hold(why, watch, start_U=one.now.start_U, problem=one, unmoved=unmoved)

@@ -31,6 +31,7 @@ class GiveUp:
         limit, amount: The limit and the largest excess over the horizon [unit].
         rank: Of the limit.
         because: What stands in the way of keeping it, in words; "" where that is not known.
+        scenario: In which it is given up by so much; "" where the plan has but one.
     """
 
     tag: str
@@ -39,6 +40,22 @@ class GiveUp:
     amount: float
     rank: int
     because: str = ""
+    scenario: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """One scenario of a plan over several: what would be done and come if it came true.
+
+    Attributes:
+        name: Of the scenario.
+        moves: [H, U]; the first rows are those of the plan.
+        predicted: [H, Y].
+    """
+
+    name: str
+    moves: np.ndarray
+    predicted: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +78,8 @@ class Plan:
         latents: [H, D] of the plan, scaled; None in a hold.
         cost_shares: What the cost is made of; the parts add up to it.
         limits: Soft limits in force, by tag and side [unit]; a ramp goes on from them.
+        branches: Of a plan over several scenarios. `moves` and all that is predicted beside them are of the first one;
+            cost, give-ups and active limits are of all.
     """
 
     status: Status
@@ -82,3 +101,4 @@ class Plan:
     latents: np.ndarray | None = None
     cost_shares: dict[str, float] = field(default_factory=dict)
     limits: dict[tuple[str, str], float] = field(default_factory=dict)
+    branches: tuple[Branch, ...] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,11 @@ from procmodel.control.explain import cost_shares, with_reasons
 from procmodel.control.limits import TOLERANCE
 from procmodel.control.objective import StageCost
 from procmodel.control.plan import Plan, Status
-from procmodel.control.problem import Problem, Trial
+from procmodel.control.problem import Problem, Solvable, Trial
+from procmodel.control.scenarios import Scenarios
 from procmodel.control.sensitivities import Forecaster, Sensitivity
+from procmodel.control.subproblem import Linearisation
+from procmodel.control.told import over_scenarios
 from procmodel.control.watch import Watch
 from procmodel.plant import Plant
 
@@ -31,13 +34,44 @@ class Reporter:
         why: str,
         watch: Watch,
         *,
+        problem: Solvable,
+        trial: Trial,
+        unmoved: Trial,
+        first: Linearisation | None = None,
+        iterations: int = 0,
+    ) -> Plan:
+        """A plan to follow; without a linearisation its gains are not known. Of several scenarios it shows the first.
+
+        What decides, what is given up and what it costs is told over all of them.
+        """
+        plan = self._of_one(
+            status,
+            why,
+            watch,
+            problem=problem.nominal,
+            trial=trial.by_scenario[0],
+            unmoved=unmoved.by_scenario[0],
+            sensitivity=first.sensitivity if first else None,
+            iterations=iterations,
+        )
+        if not isinstance(problem, Scenarios):
+            return plan
+        cost, still = (self.cost.per_advice(float(one.cost_K[0])) for one in (trial, unmoved))
+        plan = replace(plan, cost=cost, cost_unmoved=still)
+        return over_scenarios(plan, self.plant, problem, trial, first)
+
+    def _of_one(
+        self,
+        status: Status,
+        why: str,
+        watch: Watch,
+        *,
         problem: Problem,
         trial: Trial,
         unmoved: Trial,
-        sensitivity: Sensitivity | None = None,
-        iterations: int = 0,
+        sensitivity: Sensitivity | None,
+        iterations: int,
     ) -> Plan:
-        """A plan to follow; without a sensitivity its gains are not known."""
         forecast, limits = trial.forecast, problem.limits
         mvs = len(self.plant.mvs)
         steady_YU = np.full((len(self.plant.cvs), mvs), np.nan)

@@ -20,11 +20,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from procmodel.control.limits import Score
-from procmodel.control.problem import Problem, Trial
+from procmodel.control.problem import Solvable, Trial
 from procmodel.control.qp import QuadraticSolver, Step
 from procmodel.control.ranks import solve_by_rank
-from procmodel.control.sensitivities import Sensitivity
-from procmodel.control.subproblem import Linearisation, Subproblem, linearised, subproblem
+from procmodel.control.subproblem import Linearisation, Subproblem
 from procmodel.control.watch import Watch
 
 MOST_LINEARISATIONS = 10
@@ -48,14 +47,14 @@ class Outcome:
         converged: No step promises more.
         iterations: Programs solved.
         why: How it ended, in words.
-        sensitivity: Of the first linearisation; None where the time did not reach for it.
+        first: Derivatives where the iterations began; None where the time did not reach for them.
     """
 
     trial: Trial
     converged: bool
     iterations: int
     why: str
-    sensitivity: Sensitivity | None
+    first: Linearisation | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +69,7 @@ class _Descent:
 
 
 def minimise(
-    problem: Problem,
+    problem: Solvable,
     start: Trial,
     solver: QuadraticSolver,
     watch: Watch,
@@ -83,15 +82,15 @@ def minimise(
     """
     trial, programs, took = start, 0, 0.0
     price_NR: np.ndarray | None = None
-    lin, first = prepared, prepared.sensitivity if prepared else None
+    lin = first = prepared
     for _ in range(MOST_LINEARISATIONS):
         begun = watch.elapsed
         if lin is None:
             if not watch.has(took):
                 return _ended(trial, programs, f"the deadline came after {programs} iterations", first)
             with watch.stage("sensitivities"):
-                lin = linearised(problem, trial, price_NR, again=first is not None)
-            first = first or lin.sensitivity
+                lin = problem.linearised(trial, price_NR, again=first is not None)
+            first = first or lin
         elif not watch.has(0.0):
             return _ended(trial, programs, "the deadline came before the first program", first)
         descent = _descend(problem, lin, trial, price_NR, solver, watch, programs)
@@ -104,7 +103,7 @@ def minimise(
 
 
 def _descend(
-    problem: Problem,
+    problem: Solvable,
     lin: Linearisation,
     start: Trial,
     price_NR: np.ndarray | None,
@@ -114,13 +113,13 @@ def _descend(
 ) -> _Descent:
     best, took, gain = start, 0.0, math.inf
     # The gradient at a further plan is cheap only where the model is taken apart by hand; without it a step is a guess.
-    for count in range(MOST_STEPS if problem.forecaster.is_by_hand else 1):
+    for count in range(MOST_STEPS if problem.is_by_hand else 1):
         begun = watch.elapsed
         if count and not watch.has(took):
             why = f"the deadline came after {programs} iterations"
             return _Descent(trial=best, programs=programs, price_NR=price_NR, why=why)
         with watch.stage("qp"):
-            sub = subproblem(problem, lin, best, price_NR)
+            sub = problem.subproblem(lin, best, price_NR)
             step = solve_by_rank(solver, sub.program, sub.rank_Q)
         if step is None:
             why = f"no solver could solve the program of iteration {programs + 1}"
@@ -164,7 +163,7 @@ def _still_to_come(before: float, gain: float) -> float:
 
 
 def _corrected(
-    problem: Problem, base: Trial, full: Trial, sub: Subproblem, step: Step, solver: QuadraticSolver, watch: Watch
+    problem: Solvable, base: Trial, full: Trial, sub: Subproblem, step: Step, solver: QuadraticSolver, watch: Watch
 ) -> tuple[Trial, int]:
     """The best plan after second-order corrections of a full step that is no gain, and the programs it took.
 
@@ -174,7 +173,7 @@ def _corrected(
     tried, took = full, 0.0
     for count in range(MOST_CORRECTIONS):
         begun = watch.elapsed
-        if not tried.forecast.finite_K[0] or not watch.has(took):
+        if not tried.is_finite or not watch.has(took):
             return tried, count
         bent_B = tried.excess_KNR[0][sub.kept_NR] - sub.program.soft_BP @ step.change_P
         with watch.stage("qp"):
@@ -191,7 +190,7 @@ def _corrected(
 
 
 def _shorter(
-    problem: Problem,
+    problem: Solvable,
     start: Trial,
     opening: _Step,
     watch: Watch,
@@ -213,10 +212,8 @@ def _shorter(
     return _Descent(trial=start, programs=programs, price_NR=price_NR, why=why, converged=small)
 
 
-def _ended(
-    trial: Trial, iterations: int, why: str, sensitivity: Sensitivity | None, *, converged: bool = False
-) -> Outcome:
-    return Outcome(trial=trial, converged=converged, iterations=iterations, why=why, sensitivity=sensitivity)
+def _ended(trial: Trial, iterations: int, why: str, first: Linearisation | None, *, converged: bool = False) -> Outcome:
+    return Outcome(trial=trial, converged=converged, iterations=iterations, why=why, first=first)
 
 
 def _enough(trial: Trial) -> float:
@@ -236,25 +233,23 @@ class _Step:
     enough: float
 
     @classmethod
-    def of(cls, problem: Problem, lin: Linearisation, at: Trial, sub: Subproblem, step: Step) -> _Step:
+    def of(cls, problem: Solvable, lin: Linearisation, at: Trial, sub: Subproblem, step: Step) -> _Step:
         excess_NR = at.excess_KNR[0] + lin.soft_NRP @ step.change_P
         score = Score.of(float(at.cost_K[0]) + step.cost, problem.limits.penalties(excess_NR[None])[0])
-        outputs = at.forecast.y_KNY.shape[2]
-        y_NY = at.forecast.y_KNY[0] + lin.outputs_NSP[:, :outputs] @ step.change_P
+        here_NY = at.y_NY
+        y_NY = here_NY + lin.outputs_NSP[:, : here_NY.shape[1]] @ step.change_P
         return cls(step=step, score=score, excess_NR=excess_NR, y_NY=y_NY, enough=_enough(at))
 
-    def is_kept_by(self, problem: Problem, better: Trial) -> bool:
+    def is_kept_by(self, problem: Solvable, better: Trial) -> bool:
         """Whether the true forecast is the linear one, so that the program's optimum is the problem's."""
-        off = np.abs(better.forecast.y_KNY[0] - self.y_NY) / problem.cost.span_Y
+        off = np.abs(better.y_NY - self.y_NY) / problem.span_Y
         beyond = np.abs(better.excess_KNR[0] - self.excess_NR)
         straight = off.max(initial=0.0) <= EXACT and beyond.max(initial=0.0) <= EXACT
         return straight and abs(better.score.merit - self.score.merit) <= self.enough
 
 
-def _changes(problem: Problem, trial: Trial, step: Step, lengths: tuple[float, ...]) -> np.ndarray:
+def _changes(problem: Solvable, trial: Trial, step: Step, lengths: tuple[float, ...]) -> np.ndarray:
     """Changes after steps of several lengths, [K, M, U]; the full one put exactly inside the hard bounds."""
     changes_MU = trial.changes_KMU[0]
-    full_MU = changes_MU + step.change_P.reshape(changes_MU.shape)
-    rows_NU = problem.forecaster.horizon.rows(problem.bounds, full_MU * problem.cost.span_U)
-    full_MU = problem.as_changes(rows_NU)
+    full_MU = problem.inside(changes_MU + step.change_P.reshape(changes_MU.shape))
     return np.array([changes_MU + length * (full_MU - changes_MU) for length in lengths])

@@ -17,14 +17,17 @@ first-order conditions of the true problem, whatever J it was found with.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from procmodel.control.limits import WEIGHT
 from procmodel.control.objective import positive_part
-from procmodel.control.problem import Problem, Trial
 from procmodel.control.qp import QuadraticProgram, Step
 from procmodel.control.sensitivities import Seeds, Sensitivity
+
+if TYPE_CHECKING:
+    from procmodel.control.problem import Problem, Trial
 
 # Keeps the program strictly convex where nothing decides a change; relative to the largest curvature.
 REGULARISATION = 1e-9
@@ -40,6 +43,7 @@ class Linearisation:
         outputs_NSP: d(y, u)/dx.
         soft_NRP: d(excess)/dx.
         hessian_PP: Of the cost, positive definite.
+        parts: Of each scenario, where there are several.
     """
 
     changes_MU: np.ndarray
@@ -47,6 +51,7 @@ class Linearisation:
     outputs_NSP: np.ndarray
     soft_NRP: np.ndarray
     hessian_PP: np.ndarray
+    parts: tuple[Linearisation, ...] = ()
 
     def is_at(self, trial: Trial) -> bool:
         """Whether they were taken at this plan."""

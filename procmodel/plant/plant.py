@@ -208,6 +208,10 @@ class Advising(Frozen):
         expires: The advice may not be followed after this time; absent: `every`.
         mode: off, simulate or advise: the most that is asked for; health may allow less.
         target_layer: First find where the plant should rest, then steer there.
+        scenarios: What one plan is to stand up to: `members` of the ensemble, `futures` of the announced DVs (`low`
+            and `high` beside the expected one).
+        shared_moves: Moves that are the same in all scenarios: the first, or all of them.
+        member_spread: Also keep the spread of the members' forecasts as distance from CV limits.
     """
 
     objective: str | None = None
@@ -219,6 +223,9 @@ class Advising(Frozen):
     expires: Duration | None = None
     mode: Literal["off", "simulate", "advise"] = "advise"
     target_layer: bool = False
+    scenarios: list[Literal["members", "futures"]] = Field(default_factory=list)
+    shared_moves: Literal["first", "all"] = "first"
+    member_spread: bool = False
 
 
 def _pair(key: Any) -> tuple[str, str]:
@@ -282,6 +289,13 @@ class Plant(Frozen):
                 if self.tags[name].role is not role:
                     text = f"gain '{mv} -> {cv}': {name!r} has role {self.tags[name].role}; it is written 'MV -> CV'."
                     raise MisfitError(("gains", f"{mv} -> {cv}"), text)
+        return self
+
+    @model_validator(mode="after")
+    def _futures_are_announced(self) -> Self:
+        if "futures" in self.advice.scenarios and not any(tag.announced for tag in self.tags.values()):
+            text = "advice: scenarios names futures, but no DV has announced. Give one its file, or remove futures."
+            raise MisfitError(("advice", "scenarios"), text)
         return self
 
     @field_serializer("gains", when_used="json")

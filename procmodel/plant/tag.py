@@ -154,7 +154,7 @@ class Tag(Frozen):
             set a setpoint or a limit there.
         funnel: CV: time in which its limits close from where it stands to where they are, for example "10 min".
         ramp: CV: how fast a changed limit is followed [unit/min]; absent: at once.
-        announced: DV: CSV `time,value` of what is known to come, relative to the plant file.
+        announced: DV: CSV `time,value[,low,high]` of what is known to come, relative to the plant file.
     """
 
     name: str

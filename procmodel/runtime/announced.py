@@ -19,9 +19,15 @@ from procmodel.plant import Plant
 Announced = Mapping[str, Sequence[tuple[datetime, float]]]
 """By DV: from when on which value [unit]; it holds until the next one."""
 
+OTHER_COURSES = ("low", "high")
+"""Columns of an announced file beside `value`: how little and how much it may become."""
 
-def read_announced(plant: Plant) -> dict[str, list[tuple[datetime, float]]]:
+
+def read_announced(plant: Plant, course: str = "value") -> dict[str, list[tuple[datetime, float]]]:
     """What the plant file's `announced` files say.
+
+    Args:
+        course: Column to read; where a file or a line has none, its `value` stands.
 
     Raises:
         PlantFileError: A file cannot be read, or a line of it.
@@ -29,11 +35,11 @@ def read_announced(plant: Plant) -> dict[str, list[tuple[datetime, float]]]:
     found = {}
     for name in plant.dvs:
         if (path := plant.tags[name].announced) is not None:
-            found[name] = _read(name, Path(path))
+            found[name] = _read(name, Path(path), course)
     return found
 
 
-def _read(name: str, path: Path) -> list[tuple[datetime, float]]:
+def _read(name: str, path: Path, course: str) -> list[tuple[datetime, float]]:
     who = f"Tag {name!r}: announced {path}"
     try:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
@@ -44,7 +50,8 @@ def _read(name: str, path: Path) -> list[tuple[datetime, float]]:
     values = []
     for line, row in enumerate(rows, start=2):
         try:
-            stamp, value = datetime.fromisoformat(row["time"].strip()), float(row["value"])
+            stamp = datetime.fromisoformat(row["time"].strip())
+            value = float((row.get(course) or "").strip() or row["value"])
         except (KeyError, ValueError, AttributeError):
             raise PlantFileError(f"{who}, line {line}: needs `time,value`, an ISO 8601 stamp and a number.") from None
         if stamp.tzinfo is None or not math.isfinite(value):
@@ -65,3 +72,17 @@ def future_dvs(plant: Plant, announced: Announced, now: datetime, rows: int) -> 
             if first < rows:
                 future_HV[max(first, 0) :, v] = value if first >= 0 else np.nan
     return future_HV if np.isfinite(future_HV).any() else None
+
+
+def other_courses(plant: Plant, now: datetime, rows: int) -> dict[str, np.ndarray]:
+    """How else the DVs may go, by name: all at their low, all at their high; what differs from the expected course.
+
+    Raises:
+        PlantFileError: As of `read_announced`.
+    """
+    expected, found = future_dvs(plant, read_announced(plant), now, rows), {}
+    for course in OTHER_COURSES:
+        other = future_dvs(plant, read_announced(plant, course), now, rows)
+        if other is not None and (expected is None or not np.array_equal(other, expected, equal_nan=True)):
+            found[course] = other
+    return found

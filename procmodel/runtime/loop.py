@@ -38,6 +38,7 @@ class Planner(Protocol):
         *,
         setpoints: Mapping[str, float] | None = None,
         future_dv_HV: np.ndarray | None = None,
+        futures: Mapping[str, np.ndarray] | None = None,
         previous: Plan | None = None,
         out_of_service: Collection[str] = (),
         limits: LimitChanges | None = None,
@@ -187,7 +188,15 @@ def proposal_of(plan: Plan, setpoints: Mapping[str, float] | None = None) -> Pro
         margins=dict(zip(plan.heads, plan.margins.T.tolist(), strict=True)),
         setpoints=setpoints or {},
         give_ups=tuple(
-            GivenUp(tag=g.tag, side=g.side, limit=g.limit, amount=g.amount, rank=g.rank, because=g.because)
+            GivenUp(
+                tag=g.tag,
+                side=g.side,
+                limit=g.limit,
+                amount=g.amount,
+                rank=g.rank,
+                because=g.because,
+                scenario=g.scenario,
+            )
             for g in plan.give_ups
         ),
         active=plan.active,

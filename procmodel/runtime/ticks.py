@@ -23,6 +23,7 @@ class Orders:
         out_of_service: MVs that stay at their measured value, and CVs that are neither steered nor limited.
         rest: Ideal resting values by MV, such as a target layer's.
         future_dv_HV: Announced DVs from the next row on [unit]; a NaN holds the value before.
+        futures: Other courses that the DVs may take, by name; the plan is to stand up to each.
     """
 
     limits: LimitChanges = field(default_factory=dict)
@@ -30,6 +31,7 @@ class Orders:
     out_of_service: Collection[str] = ()
     rest: Mapping[str, float] = field(default_factory=dict)
     future_dv_HV: np.ndarray | None = None
+    futures: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def asked(self) -> dict[str, Any]:
         """What a planner has to be told; nothing at an ordinary tick."""
@@ -39,6 +41,7 @@ class Orders:
             "out_of_service": self.out_of_service,
             "rest": self.rest,
             "future_dv_HV": self.future_dv_HV,
+            "futures": self.futures,
         }
         return {key: value for key, value in every.items() if value is not None and len(value)}
 

@@ -131,7 +131,7 @@ def test_setpoints_are_reached_without_offset_by_a_wrong_model(inflow: Any) -> N
 
 
 def test_without_correction_an_offset_would_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("procmodel.control.optimizer.correction", lambda errors, bias: np.zeros_like(errors[1:, 0]))
+    monkeypatch.setattr("procmodel.control.observer.correction", lambda errors, bias: np.zeros_like(errors[1:, 0]))
     found, _ = closed_loop(optimizer(tanks(horizon="2 min"), gain=0.8), 40, inflow=np.array([0.15, -0.1]))
     assert np.abs(found[-1, 2:] - [12, 9]).max() > 0.3
 

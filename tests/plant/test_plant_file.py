@@ -181,6 +181,16 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
     "the same tag twice": ("TI900.PV:", "P101.SP:", ["line 9: 'P101.SP' stands on line 5 already"]),
     "bracket left open": ("[0, 6]", "[0, 6", ["line 5", "no readable YAML", "quotes"]),
     "quote left open": ("Europe/Zurich", "'Europe", ["no readable YAML"]),
+    "futures that nobody announced": (
+        "constraints:",
+        "advice: {scenarios: [futures]}\nconstraints:",
+        ["advice: scenarios names futures, but no DV has announced"],
+    ),
+    "scenarios of nothing known": (
+        "constraints:",
+        "advice: {scenarios: [weather]}\nconstraints:",
+        ["advice.scenarios", "got 'weather'", "'members' or 'futures'"],
+    ),
     "no manipulated variable": ("role: MV", "role: AUX", ["line 5, tag P101.SP", "max_move belongs to role MV"]),
 }
 

@@ -10,7 +10,7 @@ import pytest
 
 from procmodel.errors import PlantFileError
 from procmodel.plant import Plant
-from procmodel.runtime.announced import future_dvs, read_announced
+from procmodel.runtime.announced import future_dvs, other_courses, read_announced
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -43,3 +43,23 @@ def test_the_plant_files_list_is_read_and_a_wrong_line_is_named(small_plant: Pla
         read_announced(told(small_plant, file))
     with pytest.raises(PlantFileError, match="cannot be read"):
         read_announced(told(small_plant, tmp_path / "none.csv"))
+
+
+def test_low_and_high_courses_are_read_and_stand_at_the_value_where_a_line_has_none(
+    small_plant: Plant, tmp_path: Path
+) -> None:
+    file = tmp_path / "feed.csv"
+    lines = ["time,value,low,high", "2026-03-01T12:00:20Z,15,,19", "2026-03-01T12:00:50Z,14,14,14"]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    plant = told(small_plant, file)
+    courses = other_courses(plant, NOW, 8)
+    assert list(courses) == ["high"]  # no line has another low
+    np.testing.assert_array_equal(courses["high"][:, 0], [np.nan, np.nan, 19, 19, 19, 14, 14, 14])
+    expected = future_dvs(plant, read_announced(plant), NOW, 8)
+    assert expected is not None
+    np.testing.assert_array_equal(expected[:, 0], [np.nan, np.nan, 15, 15, 15, 14, 14, 14])
+    file.write_text("time,value\n2026-03-01T12:00:20Z,15\n", encoding="utf-8")
+    assert other_courses(plant, NOW, 8) == {}
+    file.write_text("time,value,high\n2026-03-01T12:00:20Z,15,much\n", encoding="utf-8")
+    with pytest.raises(PlantFileError, match="line 2"):
+        other_courses(plant, NOW, 8)
