@@ -36,7 +36,7 @@ from procmodel.control.sensitivities import Forecaster, Head, Now
 from procmodel.control.sqp import Outcome, minimise
 from procmodel.control.watch import Watch
 from procmodel.data.window import Columns, Scaler
-from procmodel.errors import ArtifactError, DatasetError
+from procmodel.errors import ArtifactError, DatasetError, PlantFileError
 from procmodel.plant import Plant
 from procmodel.plant import Status as TagStatus
 from procmodel.plant.changes import LimitChanges
@@ -109,6 +109,7 @@ class Optimizer:
         limits: LimitChanges | None = None,
         statuses: Mapping[str, TagStatus] | None = None,
         rest: Mapping[str, float] | None = None,
+        ends: Mapping[str, float] | None = None,
         deadline: float | None = None,
         prepared: Prepared | None = None,
     ) -> Plan:
@@ -123,11 +124,12 @@ class Optimizer:
             limits: By tag and side, in place of the plant file's; a CV's are followed at its `ramp` from `previous`.
             statuses: By tag, in place of the plant file's.
             rest: Ideal resting values by MV, in place of the plant file's; those of a target layer.
+            ends: By CV, where the horizon should end; those of a slower layer, which knows what is worth storing.
             deadline: Time from now in which to end; none is started that would probably end later [s].
             prepared: Derivatives that `prepare` took between the ticks; left aside where they fit another problem.
 
         Raises:
-            PlantFileError: a name in `setpoints` or `out_of_service` is unknown.
+            PlantFileError: a name in `setpoints`, `out_of_service` or `ends` is unknown.
             DatasetError: `rows_RC` has not the plant's columns, or fewer rows than the model reads.
         """
         watch = Watch(clock=self._clock, deadline=deadline)
@@ -140,7 +142,7 @@ class Optimizer:
         now = self._now(rows_RC, newest_C, future_dv_HV, watch)
         if not (np.isfinite(now.bias_NY).all() and bool(now.latent_D.isfinite().all())):
             return self._report.hold("the model's encoding of the history is not finite", watch, start_U=start_U)
-        problem = self._problem(now, order, newest_C, previous, rest)
+        problem = self._problem(now, order, newest_C, previous, rest, ends)
         with watch.stage("first rollout"):
             unmoved, kept, shifted = self._starts(problem, previous)
         if not unmoved.forecast.finite_K[0]:
@@ -216,10 +218,12 @@ class Optimizer:
         newest_C: np.ndarray,
         previous: Plan | None,
         rest: Mapping[str, float] | None = None,
+        ends: Mapping[str, float] | None = None,
     ) -> Problem:
+        cost = self.cost if not rest else replace(self.cost, rest_U=self._rest(rest))
         return Problem(
             forecaster=self.forecaster,
-            cost=self.cost if not rest else replace(self.cost, rest_U=self._rest(rest)),
+            cost=cost if not ends else replace(cost, end_Y=self._ends(ends, order)),
             limits=order.soft(self.limits, newest_C[list(self._columns.cv)], previous, self._interval),
             now=now,
             bounds=order.bounds(self.horizon, now.start_U),
@@ -256,6 +260,12 @@ class Optimizer:
 
     def _rest(self, rest: Mapping[str, float]) -> np.ndarray:
         return np.array([rest.get(name, self.cost.rest_U[u]) for u, name in enumerate(self._plant.mvs)])
+
+    def _ends(self, ends: Mapping[str, float], order: TickOrders) -> np.ndarray:
+        """Values at the end of the horizon; a CV that is left alone is not led anywhere."""
+        if unknown := set(ends) - set(self._plant.cvs):
+            raise PlantFileError(f"ends: {', '.join(sorted(unknown))} is no CV; known: {', '.join(self._plant.cvs)}.")
+        return np.array([np.nan if name in order.out else ends.get(name, np.nan) for name in self._plant.cvs])
 
     def _missing(self, newest_C: np.ndarray, future_dv_HV: np.ndarray | None) -> str | None:
         """Why the moves cannot start, or None."""

@@ -42,6 +42,22 @@ class GiveUp:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Above:
+    """The slow layer's plan that a plan follows.
+
+    Attributes:
+        plan: On slow rows, from where the plant stood when it was made.
+        age: Fast rows since then.
+        ends, rest: What it asks of this plan: CVs at the end of the horizon, and MVs [unit].
+    """
+
+    plan: Plan
+    age: int
+    ends: dict[str, float]
+    rest: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What to do over the horizon and what would come of it.
 
@@ -61,6 +77,7 @@ class Plan:
         latents: [H, D] of the plan, scaled; None in a hold.
         cost_shares: What the cost is made of; the parts add up to it.
         limits: Soft limits in force, by tag and side [unit]; a ramp goes on from them.
+        above: The slow layer's plan that this one follows; None where it stands alone.
     """
 
     status: Status
@@ -82,3 +99,4 @@ class Plan:
     latents: np.ndarray | None = None
     cost_shares: dict[str, float] = field(default_factory=dict)
     limits: dict[tuple[str, str], float] = field(default_factory=dict)
+    above: Above | None = None
