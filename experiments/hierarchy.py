@@ -27,10 +27,10 @@ from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Plan
 from procmodel.data.dataset import Dataset, Stretch
 from procmodel.evaluation.closed_loop import Trial, run_trials
-from procmodel.evaluation.controllers import Decision, FunctionControl, Observation, OperatorControl
+from procmodel.evaluation.controllers import Decision, FunctionControl, Observation
 from procmodel.evaluation.plain import plain
 from procmodel.metrics import ratio_interval
-from procmodel.plant import Plant, load_plant
+from procmodel.plant import Plant
 from procmodel.plant.slow import slow_plant
 from procmodel.simulation import ReferencePlant, operate, own_plant
 from procmodel.simulation.signals import stream, wander
@@ -41,9 +41,9 @@ from procmodel.world_model.slow import SlowRows
 
 HOME = Path("runs/hierarchy")
 RECORD_ROWS, RECORD_SEED = 40 * 288, 0
-SEEDS = tuple(range(1001, 1013))
-ROWS = 432
-"""Of an episode: a day and a half."""
+SEEDS = tuple(range(1001, 1011))
+ROWS, WARMUP = 288, 540
+"""Of an episode: a day from 21:00, when the tower is low anyway, so that what is left in it counts for little."""
 
 PLANT = """
 name: waterworks
@@ -225,26 +225,77 @@ def rigs(plant: Plant, fast: Artifact, slow: Artifact) -> dict[str, Callable[[],
 
     return {
         "flat, 2 h": flat,
-        "flat, 24 h": lambda: flat(horizon=86_400.0, blocks=12),
+        "flat, 24 h": lambda: flat(horizon=86_400.0, blocks=12, every=900.0),  # so often that it takes as long
         "hierarchy, setpoints": lambda: layered(AsSetpoints(optimizer_of(plant, fast))),
         "hierarchy": lambda: layered(optimizer_of(plant, fast)),
     }
 
 
-def paid(trial: Trial) -> float:
-    """Mean cost [CHF/h], with what the tower holds more or less at the end than at the start at the mean price."""
+def paid(trial: Trial, value: float) -> float:
+    """Mean cost [CHF/h]; what the tower holds more at the end than at the start is worth `value` [CHF/kWh]."""
     u, price = trial.u, trial.d[:, 1]
     energy = u[:, 0] * (0.1 + 0.08 * (u[:, 0] / 600) ** 2) + u[:, 1] * (0.2 + 0.25 * (u[:, 1] / 600) ** 2)
     stored = TOWER * (trial.y[-1, 1] - trial.y[0, 1]) * energy.sum() / u[:, 1].sum()
-    return float((price * energy).mean() - price.mean() * stored * 12 / len(u))
+    return float((price * energy).mean() - value * stored * 12 / len(u))
+
+
+def episode(reference: ReferencePlant, name: str, make: Callable[[], Rig], seed: int, home: Path) -> dict[str, Any]:
+    """One controller through one day, or what an earlier call kept of it."""
+    stored = home / f"{seed} {name}.json"
+    if stored.exists():
+        return dict(json.loads(stored.read_text()))
+    rig = make()
+    rig.seed = seed
+    control = FunctionControl(name, rig.act)
+    trial = run_trials(reference, [control], seeds=[seed], rows=ROWS, warmup=WARMUP).trials[name][0]
+    price = np.sort(trial.d[:, 1])
+    beyond = np.maximum(trial.y - np.array([3.4, 5.5]), np.array([0.8, 1.5]) - trial.y)
+    found = {
+        "cost": paid(trial, float(price[: len(price) // 4].mean())),
+        "cost_at_mean_price": paid(trial, float(price.mean())),
+        "share_broken": float((beyond > 0.0).any(axis=1).mean()),
+        "largest_excess_m": float(max(beyond.max(), 0.0)),
+        "tower_end_m": float(trial.y[-1, 1]),
+        "cpu_ms_per_row": 1e3 * rig.seconds / ROWS,
+        "holds": rig.holds,
+    }
+    stored.write_text(json.dumps(found))
+    print(f"{seed} {name}: {found['cost']:.2f} CHF/h, {found['cpu_ms_per_row']:.0f} ms", file=sys.stderr, flush=True)
+    return found
+
+
+def table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, dict[str, Any]]:
+    """Means by controller, and the ratio of its cost to each other one's over the same seeds, with 95 % intervals."""
+    out: dict[str, dict[str, Any]] = {}
+    for name, mine in found.items():
+        out[name] = {key: plain(float(np.mean([each[key] for each in mine]))) for key in mine[0]}
+        for key in ("cost", "cost_at_mean_price"):
+            ours = np.array([each[key] for each in mine])
+            out[name][f"{key}_over"] = {
+                other: vars(ratio_interval(ours, np.array([each[key] for each in theirs])))
+                for other, theirs in found.items()
+                if other != name
+            }
+    return out
 
 
 def study(quick: bool) -> Outcome:
     """A slow layer above the advice against flat optimizers on a waterworks with a tower and a price by the hour."""
-    home = HOME / "quick" if quick else HOME
+    home, seeds = (HOME / "quick", SEEDS[:1]) if quick else (HOME, SEEDS)
     reference = waterworks(home)
-    fast, slow = models(reference, home, 3000 if quick else RECORD_ROWS)
-    raise SystemExit
+    fast, slow = models(reference, home, 6000 if quick else RECORD_ROWS)
+    made = rigs(reference.plant, fast, slow)
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in made}
+    for seed in seeds:
+        for name, make in made.items():
+            found[name].append(episode(reference, name, make, seed, home))
+    results = table(found)
+    lines = [
+        f"{name:22} {each['cost']:7.2f} CHF/h  broken {100 * each['share_broken']:5.2f} %  "
+        f"{each['cpu_ms_per_row']:5.0f} ms a row"
+        for name, each in results.items()
+    ]
+    return Outcome(values={}, results={"controllers": results, "episodes": found}, seeds=list(seeds), lines=lines)
 
 
 if __name__ == "__main__":
