@@ -35,7 +35,7 @@ from procmodel.plant.slow import slow_plant
 from procmodel.simulation import ReferencePlant, operate, own_plant
 from procmodel.simulation.signals import stream, wander
 from procmodel.training.artifact import Artifact, load_artifact, save_artifact
-from procmodel.training.slow import train_slow
+from procmodel.training.slow import load_slow, train_slow
 from procmodel.training.train import train
 from procmodel.world_model.slow import SlowRows
 
@@ -153,7 +153,7 @@ def models(reference: ReferencePlant, home: Path, rows: int) -> tuple[Artifact, 
     fast = load_artifact(home / "fast", plant)
     if not (home / "slow").exists():
         save_artifact(train_slow(dataset, plant, fast, home / "scratch-slow"), home / "slow")
-    return fast, load_artifact(home / "slow", slow_plant(plant))
+    return fast, load_slow(home / "slow", plant, fast)
 
 
 def advised(plant: Plant, **changes: Any) -> Plant:
@@ -217,11 +217,11 @@ def rigs(plant: Plant, fast: Artifact, slow: Artifact) -> dict[str, Callable[[],
 
     def layered(lower: Any) -> Rig:
         planner = Hierarchy(plant=plant, fast=lower, slow=optimizer_of(above, slow), slow_rows=rows)
-        return Rig(planner, planner.rows_wanted, planner.slow.horizon.steps * rows.rows, 1)
+        return Rig(planner, planner.rows_wanted, planner.future_rows, 1)
 
     def flat(**changes: Any) -> Rig:
         optimizer = optimizer_of(advised(plant, **changes), fast)
-        return Rig(optimizer, optimizer.rows_wanted, optimizer.horizon.steps, optimizer.horizon.interval)
+        return Rig(optimizer, optimizer.rows_wanted, optimizer.future_rows, optimizer.horizon.interval)
 
     return {
         "flat, 2 h": flat,

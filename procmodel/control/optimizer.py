@@ -98,6 +98,11 @@ class Optimizer:
         """History rows with which every step of the horizon has its own correction; `model.rows` are enough to plan."""
         return self._model.rows + self.horizon.steps + self._bias.memory - 1
 
+    @property
+    def future_rows(self) -> int:
+        """Rows ahead for which announced DVs are of use."""
+        return self.horizon.steps
+
     def plan(
         self,
         rows_RC: np.ndarray,
