@@ -225,7 +225,7 @@ def rigs(plant: Plant, fast: Artifact, slow: Artifact) -> dict[str, Callable[[],
 
     return {
         "flat, 2 h": flat,
-        "flat, 24 h": lambda: flat(horizon=86_400.0, blocks=12, every=900.0),  # so often that it takes as long
+        "flat, 24 h": lambda: flat(horizon=86_400.0, blocks=12, every=600.0),  # so often that it takes as long
         "hierarchy, setpoints": lambda: layered(AsSetpoints(optimizer_of(plant, fast))),
         "hierarchy": lambda: layered(optimizer_of(plant, fast)),
     }
