@@ -234,10 +234,11 @@ def advise(
     from procmodel.commands.advise import advise as run
     from procmodel.training.artifact import load_artifact
 
-    artifact = load_artifact(model.place_of(plant, out).model, plant)
+    place = model.place_of(plant, out)
+    artifact = load_artifact(place.model, plant)
     advised = run(
         plant, artifact, at=clock, newest=at == "latest", setpoints=targets, limits=limits, statuses=statuses,
-        explain=explain,
+        explain=explain, slow=model.slow_model_of(plant, place, artifact),
     )  # fmt: skip
     if as_json:
         print_json(advised.advice.to_dict())

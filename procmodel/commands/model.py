@@ -19,6 +19,7 @@ from procmodel.evaluation.record_facts import record_facts
 from procmodel.plant import Plant
 from procmodel.tracking import Tracker, seal_of
 from procmodel.training.artifact import Artifact, load_artifact, save_artifact
+from procmodel.training.slow import load_slow, train_slow
 from procmodel.training.train import train
 
 
@@ -35,6 +36,10 @@ class Place:
     @property
     def model(self) -> Path:
         return self.out / "model"
+
+    @property
+    def slow_model(self) -> Path:
+        return self.out / "slow-model"
 
     @property
     def scratch(self) -> Path:
@@ -95,9 +100,19 @@ def train_model(plant: Plant, dataset: Dataset, place: Place, progress: Progress
             save_artifact(artifact, place.model)
             training.artifact(place.model, "model")
         run.tags({"model": seal_of(place.model)})
+    artifact = load_artifact(place.model, plant)
+    if plant.slow is not None:
+        progress.stage("train slow", "Training the slow model")
+        save_artifact(
+            train_slow(dataset, plant, artifact, place.scratch / "slow", progress=progress.step), place.slow_model
+        )
     shutil.rmtree(place.scratch, ignore_errors=True)
-    # Loaded again: what advises is what was stored, to the last bit.
-    return load_artifact(place.model, plant)
+    return artifact  # loaded again: what advises is what was stored, to the last bit
+
+
+def slow_model_of(plant: Plant, place: Place, fast: Artifact) -> Artifact | None:
+    """The stored slow model; None where the plant file has no slow layer."""
+    return load_slow(place.slow_model, plant, fast) if plant.slow is not None else None
 
 
 def model_of(plant: Plant, place: Place, progress: Progress) -> Artifact:
@@ -157,6 +172,7 @@ __all__ = [
     "model_of",
     "place_of",
     "renew",
+    "slow_model_of",
     "train_facts",
     "train_model",
 ]

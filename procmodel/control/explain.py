@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from procmodel.control.limits import TOLERANCE, SoftLimit
-from procmodel.control.objective import REST_WEIGHT
+from procmodel.control.objective import END_WEIGHT, REST_WEIGHT
 from procmodel.control.plan import GiveUp
 from procmodel.control.problem import Problem, Trial
 from procmodel.control.sensitivities import Sensitivity
@@ -86,11 +86,13 @@ def cost_shares(plant: Plant, problem: Problem, trial: Trial) -> dict[str, float
     interval = cost.horizon.interval
     off_Y = np.nansum(cost.weight_Y * ((y_NY - problem.setpoint_Y) / cost.span_Y) ** 2, axis=0) / interval
     rest_U = REST_WEIGHT * np.nansum(((u_NU - cost.rest_U) / cost.span_U) ** 2, axis=0) / interval
+    end_Y = END_WEIGHT * np.nan_to_num(((y_NY[-1] - cost.end_Y) / cost.span_Y) ** 2)
     at_ticks = u_NU[cost.horizon.ticks]
     steps = np.diff(np.concatenate([problem.bounds.start_U[None], at_ticks]), axis=0)
     moved_U = cost.move_weight * np.sum((steps / cost.span_U) ** 2, axis=0)
     for y, name in enumerate(plant.cvs):
         parts[f"{name} off its setpoint"] = float(off_Y[y])
+        parts[f"{name} off the end of the slow layer"] = float(end_Y[y])
     for u, name in enumerate(plant.mvs):
         parts[f"{name} moved"] = float(moved_U[u])
         parts[f"{name} off its resting value"] = float(rest_U[u])

@@ -8,6 +8,9 @@ One advice interval costs
                                    + move_weight sum_mv ((u_t - u_{t-1}) / span)^2
                                    + REST_WEIGHT sum_mv ((u - rest_at) / span)^2 )
 
+and where a slower layer says where a CV should end, a plan costs `size * END_WEIGHT ((y - end) / span)^2` of its last
+row on top.
+
 `size` is the objective's typical size: its standard deviation over the record to second order, taking the tags as
 independent, `size^2 = sum_i (g_i s_i)^2 + 1/2 sum_ij (s_i H_ij s_j)^2` with gradient g and Hessian H at the recorded
 centre and spreads s. It makes `move_weight` mean the same for a plant that earns 10 CHF/h and one that earns 10,000.
@@ -32,6 +35,9 @@ from procmodel.plant.units import parse_price
 
 # Weak enough to yield to any setpoint: a full-span distance from rest costs as much as a CV 3 % of its span off target.
 REST_WEIGHT = 1e-3
+# Strong enough that what is stored is not sold at the end of the horizon: a store worth a hundred advices of the
+# objective's typical size ends within 0.5 % of its span of where the slow layer wants it.
+END_WEIGHT = 1e4
 
 
 class Economic:
@@ -117,6 +123,7 @@ class StageCost:
         size: Typical size of the economic objective [currency/h]; 1 without one.
         weight_Y, span_Y, span_U: Of the tags.
         rest_U: Ideal resting values, NaN where there is none.
+        end_Y: Where the horizon should end, NaN where nothing is asked.
         move_weight: Relative to the CVs' weights [-].
     """
 
@@ -127,6 +134,7 @@ class StageCost:
     span_Y: np.ndarray
     span_U: np.ndarray
     rest_U: np.ndarray
+    end_Y: np.ndarray
     move_weight: float
 
     @classmethod
@@ -144,6 +152,7 @@ class StageCost:
             span_Y=np.array([span(tag, spread[i]) for tag, i in zip(cvs, columns.cv, strict=True)]),
             span_U=np.array([span(tag, spread[i]) for tag, i in zip(mvs, columns.mv, strict=True)]),
             rest_U=np.array([np.nan if tag.rest_at is None else tag.rest_at for tag in mvs]),
+            end_Y=np.full(len(cvs), np.nan),
             move_weight=plant.advice.move_weight,
         )
 
@@ -166,7 +175,8 @@ class StageCost:
         at_ticks = u_KNU[:, self.horizon.ticks]
         before = np.concatenate([np.broadcast_to(start_U, at_ticks[:, :1].shape), at_ticks[:, :-1]], axis=1)
         moved = np.sum(((at_ticks - before) / self.span_U) ** 2, axis=(1, 2))
-        return np.asarray(rows / self.horizon.interval + self.move_weight * moved)
+        missed = np.nansum(((y_KNY[:, -1] - self.end_Y) / self.span_Y) ** 2, axis=1)
+        return np.asarray(rows / self.horizon.interval + self.move_weight * moved + END_WEIGHT * missed)
 
     def task(self, y_NY: np.ndarray, u_NU: np.ndarray, d_NV: np.ndarray, setpoint_Y: np.ndarray) -> np.ndarray:
         """What each row costs in the objective's own unit, [N]: economic part and setpoints, without what only calms
@@ -191,7 +201,12 @@ class StageCost:
         weight_NS = np.where(np.isfinite(off), weight, 0.0)
         gradient = gradient + 2.0 * weight_NS * np.where(np.isfinite(off), off, 0.0)
         hessian = hessian + 2.0 * weight_NS[:, :, None] * np.eye(size)
-        return gradient / self.horizon.interval, hessian / self.horizon.interval
+        gradient, hessian = gradient / self.horizon.interval, hessian / self.horizon.interval
+        for y in np.flatnonzero(np.isfinite(self.end_Y)):
+            weight = 2.0 * END_WEIGHT / self.span_Y[y] ** 2
+            gradient[-1, y] += weight * (y_NY[-1, y] - self.end_Y[y])
+            hessian[-1, y, y] += weight
+        return gradient, hessian
 
     def move_hessian(self) -> np.ndarray:
         """Diagonal of the move term's Hessian in the blocks' changes, [M, U]: a staircase of r moves costs 1/r."""

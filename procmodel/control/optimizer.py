@@ -38,7 +38,7 @@ from procmodel.control.spread import backoff_rows, kept_apart
 from procmodel.control.sqp import Outcome, minimise
 from procmodel.control.watch import Watch
 from procmodel.data.window import Columns, Scaler
-from procmodel.errors import DatasetError
+from procmodel.errors import DatasetError, PlantFileError
 from procmodel.plant import Plant
 from procmodel.plant import Status as TagStatus
 from procmodel.plant.changes import LimitChanges
@@ -101,6 +101,11 @@ class Optimizer:
         """History rows with which every step of the horizon has its own correction; `model.rows` are enough to plan."""
         return self._model.rows + self.horizon.steps + self._bias.memory - 1
 
+    @property
+    def future_rows(self) -> int:
+        """Rows ahead for which announced DVs are of use."""
+        return self.horizon.steps
+
     def plan(
         self,
         rows_RC: np.ndarray,
@@ -113,6 +118,7 @@ class Optimizer:
         limits: LimitChanges | None = None,
         statuses: Mapping[str, TagStatus] | None = None,
         rest: Mapping[str, float] | None = None,
+        ends: Mapping[str, float] | None = None,
         deadline: float | None = None,
         prepared: Prepared | None = None,
     ) -> Plan:
@@ -128,11 +134,12 @@ class Optimizer:
             limits: By tag and side, in place of the plant file's; a CV's are followed at its `ramp` from `previous`.
             statuses: By tag, in place of the plant file's.
             rest: Ideal resting values by MV, in place of the plant file's; those of a target layer.
+            ends: By CV, where the horizon should end; those of a slower layer, which knows what is worth storing.
             deadline: Time from now in which to end; none is started that would probably end later [s].
             prepared: Derivatives that `prepare` took between the ticks; left aside where they fit another problem.
 
         Raises:
-            PlantFileError: a name in `setpoints` or `out_of_service` is unknown.
+            PlantFileError: a name in `setpoints`, `out_of_service` or `ends` is unknown.
             DatasetError: `rows_RC` has not the plant's columns, or fewer rows than the model reads; or announced DVs
                 have not the plant's.
         """
@@ -146,7 +153,7 @@ class Optimizer:
         now = self._observer.now(rows_RC, future_dv_HV, watch)
         if not is_sound(now):
             return self._report.hold("the model's encoding of the history is not finite", watch, start_U=start_U)
-        one = self._problem(now, order, newest_C, previous, rest)
+        one = self._problem(now, order, newest_C, previous, rest, ends)
         members = [self._seen_by(other, one, rows_RC, future_dv_HV, watch) for other in self._others]
         problem = self._over_scenarios(one, members, rows_RC, futures or {})
         with watch.stage("first rollout"):
@@ -235,10 +242,12 @@ class Optimizer:
         newest_C: np.ndarray,
         previous: Plan | None,
         rest: Mapping[str, float] | None = None,
+        ends: Mapping[str, float] | None = None,
     ) -> Problem:
+        cost = self.cost if not rest else replace(self.cost, rest_U=self._rest(rest))
         return Problem(
             forecaster=self.forecaster,
-            cost=self.cost if not rest else replace(self.cost, rest_U=self._rest(rest)),
+            cost=cost if not ends else replace(cost, end_Y=self._ends(ends, order)),
             limits=order.soft(self.limits, newest_C[list(self._columns.cv)], previous, self._interval),
             now=now,
             bounds=order.bounds(self.horizon, now.start_U),
@@ -292,6 +301,12 @@ class Optimizer:
 
     def _rest(self, rest: Mapping[str, float]) -> np.ndarray:
         return np.array([rest.get(name, self.cost.rest_U[u]) for u, name in enumerate(self._plant.mvs)])
+
+    def _ends(self, ends: Mapping[str, float], order: TickOrders) -> np.ndarray:
+        """Values at the end of the horizon; a CV that is left alone is not led anywhere."""
+        if unknown := set(ends) - set(self._plant.cvs):
+            raise PlantFileError(f"ends: {', '.join(sorted(unknown))} is no CV; known: {', '.join(self._plant.cvs)}.")
+        return np.array([np.nan if name in order.out else ends.get(name, np.nan) for name in self._plant.cvs])
 
     def _starts(self, problem: Solvable, previous: Plan | None) -> tuple[Trial, Trial, Trial | None]:
         """No move at all, the closest to it that the hard limits allow, and the previous plan one advice later."""

@@ -21,7 +21,7 @@ import numpy as np
 from procmodel.constraints.head import ConstraintHead
 from procmodel.control.export import margin_function, read_out_function, step_function
 from procmodel.control.limits import SLACK_CURVATURE, WEIGHT
-from procmodel.control.objective import REST_WEIGHT
+from procmodel.control.objective import END_WEIGHT, REST_WEIGHT
 from procmodel.control.problem import Problem
 from procmodel.errors import ArtifactError
 
@@ -161,7 +161,10 @@ class _Program:
             total += ca.sum2(cost.economic.expression.map(self.steps)(y, u, d)) / cost.size
         ticks = u[:, hz.ticks.tolist()]
         moved = (ticks - ca.horzcat(start, ticks[:, :-1])) / ca.DM(cost.span_U)
-        return total / hz.interval + cost.move_weight * ca.sumsqr(moved)
+        total = total / hz.interval + cost.move_weight * ca.sumsqr(moved)
+        for i in np.flatnonzero(np.isfinite(cost.end_Y)).tolist():
+            total += END_WEIGHT / cost.span_Y[i] ** 2 * (y[i, -1] - cost.end_Y[i]) ** 2
+        return total
 
     @staticmethod
     def _scaled(fc: Any, values: Any, columns: tuple[int, ...]) -> Any:

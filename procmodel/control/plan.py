@@ -59,6 +59,22 @@ class Branch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Above:
+    """The slow layer's plan that a plan follows.
+
+    Attributes:
+        plan: On slow rows, from where the plant stood when it was made.
+        age: Fast rows since then.
+        ends, rest: What it asks of this plan: CVs at the end of the horizon, and MVs [unit].
+    """
+
+    plan: Plan
+    age: int
+    ends: dict[str, float]
+    rest: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What to do over the horizon and what would come of it.
 
@@ -80,6 +96,7 @@ class Plan:
         limits: Soft limits in force, by tag and side [unit]; a ramp goes on from them.
         branches: Of a plan over several scenarios. `moves` and all that is predicted beside them are of the first one;
             cost, give-ups and active limits are of all.
+        above: The slow layer's plan that this one follows; None where it stands alone.
     """
 
     status: Status
@@ -102,3 +119,4 @@ class Plan:
     cost_shares: dict[str, float] = field(default_factory=dict)
     limits: dict[tuple[str, str], float] = field(default_factory=dict)
     branches: tuple[Branch, ...] = ()
+    above: Above | None = None

@@ -1,7 +1,7 @@
 """The plant's words and the plant file."""
 
 from procmodel.plant.file import load_plant
-from procmodel.plant.plant import Advising, Conditioning, Constraint, Gain, History, Plant, Split, Training
+from procmodel.plant.plant import Advising, Conditioning, Constraint, Gain, History, Plant, Slow, Split, Training
 from procmodel.plant.recording import Kind, Summary
 from procmodel.plant.schema import plant_schema
 from procmodel.plant.tag import Limit, Limits, MaxMove, Role, Status, Tag
@@ -18,6 +18,7 @@ __all__ = [
     "MaxMove",
     "Plant",
     "Role",
+    "Slow",
     "Split",
     "Status",
     "Summary",

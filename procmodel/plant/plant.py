@@ -228,6 +228,26 @@ class Advising(Frozen):
     member_spread: bool = False
 
 
+class Slow(Frozen):
+    """A slow layer above the advice, for what is decided over many horizons: a store to be filled while it is cheap.
+
+    Attributes:
+        row: Length of a slow row; a whole number of advices, and no longer than the advice's horizon.
+        horizon: How far the slow layer looks; absent: 24 slow rows.
+        window: Past that the slow model reads; absent: 12 slow rows.
+        blocks: Moves per MV within it.
+        latents: Leading components of the fast latent that the slow model reads beside the means.
+        targets: CVs whose values are handed down; absent: all.
+    """
+
+    row: Annotated[Duration, Field(gt=0)]
+    horizon: Duration | None = None
+    window: Duration | None = None
+    blocks: Annotated[int, Field(ge=1, le=60)] = 12
+    latents: Annotated[int, Field(ge=0, le=64)] = 4
+    targets: list[str] | None = None
+
+
 def _pair(key: Any) -> tuple[str, str]:
     parts = tuple(key.split("->")) if isinstance(key, str) else key
     if not (isinstance(parts, tuple) and len(parts) == 2 and all(isinstance(part, str) for part in parts)):
@@ -256,6 +276,7 @@ class Plant(Frozen):
     split: Split = Split()
     training: Training = Training()
     advice: Advising = Advising()
+    slow: Slow | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -296,6 +317,30 @@ class Plant(Frozen):
         if "futures" in self.advice.scenarios and not any(tag.announced for tag in self.tags.values()):
             text = "advice: scenarios names futures, but no DV has announced. Give one its file, or remove futures."
             raise MisfitError(("advice", "scenarios"), text)
+        return self
+
+    @model_validator(mode="after")
+    def _slow_layer_fits(self) -> Self:
+        if self.slow is None:
+            return self
+        for name in self.slow.targets or ():
+            if name not in self.cvs:
+                text = f"slow: targets names {name!r}, which is no CV; {nearest(name, self.cvs)}"
+                raise MisfitError(("slow", "targets"), text)
+        every = self.advice.every or self.sample_time
+        if self.advice.horizon is not None and self.slow.row > self.advice.horizon:
+            text = f"slow: row is {self.slow.row:g} s, beyond advice.horizon ({self.advice.horizon:g} s). Shorten it."
+            raise MisfitError(("slow", "row"), text)
+        for key, length, unit in (
+            ("row", self.slow.row, every),
+            ("horizon", self.slow.horizon, self.slow.row),
+            ("window", self.slow.window, self.slow.row),
+        ):
+            if length is not None and (round(length / unit) < 1 or abs(length / unit - round(length / unit)) > 1e-6):
+                text = f"slow: {key} is {length:g} s, which is not a whole number of {unit:g} s. Set it to a multiple."
+                raise MisfitError(("slow", key), text)
+        if any(tag.kind is Kind.ANGLE for tag in self.tags.values()):
+            raise MisfitError("slow", "slow: a slow row is a mean, and an angle has none. Leave the slow layer out.")
         return self
 
     @field_serializer("gains", when_used="json")

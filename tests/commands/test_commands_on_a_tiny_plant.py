@@ -209,3 +209,20 @@ def test_advice_without_a_model_asks_for_one(command: Command, site: Path) -> No
     assert done.returncode == 2
     assert "No world model in" in done.stderr
     assert not (site / "nowhere").exists()
+
+
+def test_a_plant_with_a_slow_layer_is_trained_and_advised_on_both_time_scales(command: Command, site: Path) -> None:
+    plant = site / "plant.yaml"
+    text = plant.read_text(encoding="utf-8").replace("setpoint: 52, ", "")
+    plant.write_text(text + "slow: {row: 20 s, horizon: 4 min, window: 80 s}\n", encoding="utf-8")
+    facts = json_of(command("train", plant, "--out", site / "out", "--json"))
+    assert set(facts["seconds"]) == {"train", "train slow"}
+    assert (site / "out" / "slow-model" / "manifest.json").exists()
+    asked = ("--out", site / "out", "--at", "2026-03-01T02:00:00+00:00", "--explain", "--json")
+    told = json_of(command("advise", plant, *asked))
+    assert "no slow layer" not in told["reason"]
+    assert any("off the end of the slow layer" in line for line in told["explanation"])
+    (site / "out" / "slow-model" / "model.json").unlink()
+    missing = command("advise", plant, *asked)
+    assert missing.returncode == 2
+    assert "slow-model" in missing.stderr

@@ -170,6 +170,26 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
     "rest outside the limits": ("rest_at: 3.0", "rest_at: 30", ["line 5, tag P101.SP: rest_at 30 must lie within"]),
     "price in another unit": ("CHF/V", "CHF/kg", ["line 6, tag P102.SP", "'0.02 CHF/kg' on a tag in 'V'", "per V"]),
     "sure beyond doubt": ("0.95", "1.5", ["line 13: constraints.foaming.confidence: got 1.5, needs less than 1"]),
+    "slow row that is no whole number of advices": (
+        "gains: ",
+        "slow: {row: 12 s}\ngains: ",
+        ["line 10", "slow: row is 12 s, which is not a whole number of 5 s"],
+    ),
+    "slow row beyond the horizon": (
+        "gains: ",
+        "advice: {horizon: 1 min}\nslow: {row: 2 min}\ngains: ",
+        ["line 11", "slow: row is 120 s, beyond advice.horizon (60 s)"],
+    ),
+    "slow target that is no CV": (
+        "gains: ",
+        "slow: {row: 1 min, targets: [LI101]}\ngains: ",
+        ["line 10", "slow: targets names 'LI101', which is no CV; did you mean 'LI101.PV'?"],
+    ),
+    "mean of an angle": (
+        "unit: degC",
+        "unit: degC}\n  ZI1.PV: {role: DV, unit: deg, kind: angle}\nslow: {row: 1 min",
+        ["slow: a slow row is a mean, and an angle has none"],
+    ),
     "unknown time zone": ("Europe/Zurich", "Europe/Zürich", ["line 3", "unknown time zone", "'Europe/Zurich'"]),
     "variable that is not set": ("exports/*.csv", "'${NOT_SET_ANYWHERE}/x'", ["line 3", "NOT_SET_ANYWHERE is not set"]),
     "number for a path": ("exports/*.csv", "3", ["line 3: history.path: got 3, needs text or a list"]),
