@@ -25,6 +25,9 @@ def explanation(
     if not plan.status.usable:
         return ()
     lines = [_cost(plan), *_gains(plant, plan)]
+    if plan.above is not None:
+        asked_for = ", ".join(f"{name} {value:.4g} {plant.tags[name].unit}" for name, value in plan.above.ends.items())
+        lines.append(f"at the end of the horizon the slow layer wants {asked_for or 'nothing'}")
     lines += [f"limit {price}" for price in prices(optimizer, plant, rows_RC, plan, asked)[:_PRICES]]
     if (found := targets_of(plant, scaler, rows_RC, plan, asked.get("setpoints"))) is not None:
         rest = ", ".join(f"{name} {value:.4g} {plant.tags[name].unit}" for name, value in found.u.items())

@@ -221,7 +221,7 @@ def test_a_plant_with_a_slow_layer_is_trained_and_advised_on_both_time_scales(co
     asked = ("--out", site / "out", "--at", "2026-03-01T02:00:00+00:00", "--explain", "--json")
     told = json_of(command("advise", plant, *asked))
     assert "no slow layer" not in told["reason"]
-    assert any("off the end of the slow layer" in line for line in told["explanation"])
+    assert any("the slow layer wants LI1.PV" in line for line in told["explanation"])
     (site / "out" / "slow-model" / "model.json").unlink()
     missing = command("advise", plant, *asked)
     assert missing.returncode == 2
