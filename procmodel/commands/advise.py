@@ -36,8 +36,8 @@ REACT = 10
 
 UNDER_ADVICE = 5.0
 """Advice moves a plant more than its operators did, and to where they seldom went, so that its model is surprised more:
-over healthy ticks the most was 1.9 times the limit that held-back rows of the record give on the quadruple tank, and 4.4
-times on the evaporator, at a pressure limit that its record of 8 days hardly touched (log of 2026-11-27)."""
+on healthy ticks by up to 1.9 times the limit that held-back rows of the record give on the quadruple tank, and by up to
+4.4 times on the evaporator, at a pressure limit that its record of 8 days hardly touched (log of 2026-11-27)."""
 ANYTIME = 0.7
 """Share of the time between two advices that planning may take; the best plan so far is advised when it is over."""
 
