@@ -33,7 +33,7 @@ demo: $(VENV)/installed ## set up, then the whole job on a simulated plant (ARGS
 	@$(BIN)/procmodel demo $(ARGS)
 
 test: $(VENV)/installed-dev ## set up, then all tests (ARGS='tests/plant -x')
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 servers: ## install what tests of server historians run against (apt, npm); tests skip what is not there
 	@.ci/servers

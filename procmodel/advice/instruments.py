@@ -16,14 +16,10 @@ import numpy as np
 
 from procmodel.data.normal import Normal
 from procmodel.plant import Kind, Plant, Role, Tag
-from procmodel.plant.tag import MaxMove
 
 # An operator may move an MV, and weather a DV, faster than the record shows: after so many rows at the new level it is
 # believed. A CV is not: what it does at once no plant does, and a level read in inches stays where it jumped to.
 SETTLED = 3
-WATCHED = 24
-"""Rows in which each further jump of an MV makes advice wait `SETTLED` rows longer: a hand moves once, a bad signal
-often, and three rows in a row may well show its wrong value."""
 _ANYTHING = Normal(low=-math.inf, high=math.inf, jump=math.inf, still=math.inf)
 
 
@@ -80,7 +76,7 @@ def _column(values_R: np.ndarray, tag: Tag, normal: Normal) -> tuple[np.ndarray,
     frozen = _still_for(values_R)
     if frozen > normal.still:
         believed_R[len(values_R) - frozen + 1 :] = np.nan
-    if (moved := _moved_by_others(believed_R, values_R, tag)) is not None:
+    if (moved := _moved_by_others(believed_R, tag)) is not None:
         return believed_R, moved
     good = np.flatnonzero(np.isfinite(believed_R))
     rows = len(values_R) - 1 - int(good[-1]) if len(good) else len(values_R)
@@ -91,32 +87,24 @@ def _column(values_R: np.ndarray, tag: Tag, normal: Normal) -> tuple[np.ndarray,
     return believed_R, Fault(tag=tag.name, rows=rows, why=why)
 
 
-def _moved_by_others(believed_R: np.ndarray, shown_R: np.ndarray, tag: Tag) -> Fault | None:
+def _moved_by_others(values_R: np.ndarray, tag: Tag) -> Fault | None:
     """An MV that went further in one of the newest rows than an advice may: advice waits until that has settled.
 
     It stays in the history, where the model has to see it; but whether it is a hand on the setpoint or a bad signal,
-    the next value may be another, and a move must not start from it.
+    the next value may be another, and a move must not start from it. Behind a gap it may have gone as far as one advice
+    per row; further is a jump as well.
     """
-    if tag.max_move is None or len(believed_R) < 2:
+    known = np.flatnonzero(np.isfinite(values_R))
+    if tag.max_move is None or len(known) < 2:
         return None
-    steps_R, far = _far_steps(believed_R[-WATCHED:], tag.max_move)
+    steps, rows = np.diff(values_R[known]), np.diff(known) * (1 + 1e-6)
+    age = len(values_R) - known[1:]
+    far = np.flatnonzero(((steps > tag.max_move.up * rows) | (-steps > tag.max_move.down * rows)) & (age < SETTLED))
     if not len(far):
         return None
-    rows, jumps = len(believed_R[-WATCHED:]) - int(far[-1]), len(_far_steps(shown_R[-WATCHED:], tag.max_move)[1])
-    if rows >= SETTLED * jumps:
-        return None
-    step = f"{steps_R[far[-1]]:+.4g} {tag.unit}"
+    step = f"{steps[far[-1]]:+.4g} {tag.unit}"
     why = f"it moved by {step} in one row, which no advice did; wait until it has settled"
-    return Fault(tag=tag.name, rows=rows, why=why)
-
-
-def _far_steps(values_R: np.ndarray, most: MaxMove) -> tuple[np.ndarray, np.ndarray]:
-    """Step of each row from the last one that is known, NaN where there is none, and the rows where it is further than
-    the advices meanwhile may have gone: a jump behind a gap is one too."""
-    known = np.flatnonzero(np.isfinite(values_R))
-    steps_R, rows = np.full(len(values_R), np.nan), np.diff(known) * (1 + 1e-6)
-    steps = steps_R[known[1:]] = np.diff(values_R[known])
-    return steps_R, known[1:][(steps > most.up * rows) | (-steps > most.down * rows)]
+    return Fault(tag=tag.name, rows=int(age[far[-1]]), why=why)
 
 
 def _why(newest: float, last: float, bounds: tuple[float, float], normal: Normal, frozen: int, unit: str) -> str:

@@ -14,7 +14,6 @@ may be stopped after any step.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -111,7 +110,7 @@ def _descend(
     watch: Watch,
     programs: int,
 ) -> _Descent:
-    best, took, gain = start, 0.0, math.inf
+    best, took = start, 0.0
     # The gradient at a further plan is cheap only where the model is taken apart by hand; without it a step is a guess.
     for count in range(MOST_STEPS if problem.is_by_hand else 1):
         begun = watch.elapsed
@@ -133,13 +132,9 @@ def _descend(
             return _Descent(trial=best, programs=programs, price_NR=price_NR, why=why, converged=True)
         with watch.stage("line search"):
             tried = problem.evaluate(_changes(problem, best, step, (1.0,)))
-        before, gain = gain, best.score.merit - promise.score.merit
         if tried.score.beats(best.score):
             if sub.is_exact and promise.is_kept_by(problem, tried):
                 why = "the forecast is straight along the step"
-                return _Descent(trial=tried, programs=programs, price_NR=price_NR, why=why, converged=True)
-            if sub.is_exact and _still_to_come(before, gain) < _enough(tried):
-                why = "the steps shrink, and those to come together promise no more"
                 return _Descent(trial=tried, programs=programs, price_NR=price_NR, why=why, converged=True)
         else:
             tried, corrections = _corrected(problem, best, tried, sub, step, solver, watch)
@@ -148,18 +143,6 @@ def _descend(
                 return _shorter(problem, best, promise, watch, programs, price_NR, is_fresh=lin.is_at(best))
         best, took = tried, watch.elapsed - begun
     return _Descent(trial=best, programs=programs, price_NR=price_NR)
-
-
-def _still_to_come(before: float, gain: float) -> float:
-    """What all further steps with one linearisation would gain, from what the last two promised.
-
-    Steps with kept derivatives are those of a simplified Newton method: they shrink by a factor, which two of them tell
-    (Hairer and Wanner, Solving Ordinary Differential Equations II, section IV.8). Gains shrink by its square.
-    """
-    if not (math.isfinite(before) and 0.0 <= gain < 0.5 * before):
-        return math.inf
-    factor = gain / before
-    return gain * factor / (1.0 - factor)
 
 
 def _corrected(
