@@ -11,9 +11,17 @@ import sys
 import venv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 FILES = Path(__file__).with_name("peer_plants")
+
+
+class Asked(Protocol):
+    """A plant behind a pipe, or what stands in its place in a test."""
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """Answer to one request."""
+        ...
 
 
 class Worker:
