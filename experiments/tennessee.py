@@ -4,7 +4,7 @@ tep-studio's own decentralised loops (Ricker 1996) keep the plant running; a per
 record is what six campaigns of 100 h leave, each begun at the base case (about 170 $/h) with its own noise. The person
 is no optimizer: every 1.5 to 5 h, sometimes only after 12 to 24 h, the next of the five is led along a ramp to a value
 drawn anew from a habitual span about the base case, whatever that does to the cost; now and then all go back to the
-base case. So single setpoints are seen near their cheap end, all five together hardly ever, and none beyond its span. The
+base case. So single setpoints are seen near their cheap end, all five together hardly ever, none beyond its span. The
 results say what the record cost on average, and what its cheapest day cost.
 
 From this record alone the ordinary path (`condition`, `train`, `optimizer_of`, `advisor_of`) makes the advice, which
@@ -139,7 +139,8 @@ def learned(plant: Plant, runs: Sequence[np.ndarray]) -> tuple[Advisor, Place]:
         stamps = pl.Series("time", [begun + timedelta(hours=ROW * k) for k in range(len(rows))])
         frames[f"campaign {number}"] = pl.DataFrame(rows, schema=plant.columns, orient="row").with_columns(stamps)
         begun += timedelta(hours=ROW * len(rows) + 48)
-    place = Place(out=HOME / f"model-{_hash(plant.fingerprint, [rows.tobytes() for rows in runs])}")
+    made_of = (plant.fingerprint, plant.training, plant.split, plant.advice.horizon, [rows.tobytes() for rows in runs])
+    place = Place(out=HOME / f"model-{_hash(*made_of)}")
     if not place.model.exists():
         print("Learning the world model", file=sys.stderr)
         save_artifact(train(condition(plant, MemoryHistorian(frames, plant.tags)), plant, place.scratch), place.model)
