@@ -40,9 +40,7 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        self._process.wait()
+        self._process.__exit__(None, None, None)  # closes both pipes and waits
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Answer of the worker."""
