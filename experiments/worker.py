@@ -5,6 +5,7 @@ Packages that need other versions than procmodel live in an environment below `r
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -40,14 +41,18 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.__exit__(None, None, None)  # closes both pipes and waits
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(BrokenPipeError):  # it ended before it read all
+                pipe.close()  # type: ignore[union-attr]
+        self._process.wait()
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Answer of the worker."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer either
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"The process of {self._name} ended; its message stands above.")
