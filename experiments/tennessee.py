@@ -152,7 +152,8 @@ def trial(plant: Plant, advisor: Advisor | None, worker: Asked, *, seed: int, di
     """A run under advice, or with the setpoints left at the base case where there is no advisor."""
     at, rest = started(worker, seed, disturbance), round(REST_HOURS / ROW)
     every = round((plant.advice.every or plant.sample_time) / plant.sample_time)
-    rows, answers, holds, led, previous = list[list[float]](), list[dict[str, Any]](), [], [], None
+    rows, answers, previous = list[list[float]](), list[dict[str, Any]](), None
+    holds, led = list[tuple[float, str]](), list[list[float]]()
     for t in range(rest + round(TRIAL_HOURS / ROW)):
         if advisor is not None and t >= rest and (t - rest) % every == 0:
             now = START + timedelta(hours=ROW * t)
@@ -162,14 +163,27 @@ def trial(plant: Plant, advisor: Advisor | None, worker: Asked, *, seed: int, di
                 at = {tag: advice.setpoints[tag] for tag in plant.mvs}
             else:
                 holds.append((ROW * (t - rest), advice.reason))
-            led.append([round(value, 2) for value in at.values()])
         answer = run_row(worker, at)
         rows.append(row_of(plant, at, answer))
         if t >= rest:
             answers.append(answer)
+            led.append([round(value, 2) for value in at.values()])
         if answer["tripped"]:
             break
-    return judged(answers) | {"holds": len(holds), "held": holds[:10], "setpoints": led}
+    return judged(answers) | {"holds": len(holds), "held": episodes(holds), "setpoints_every_4_h": led[::16]}
+
+
+def episodes(holds: Sequence[tuple[float, str]]) -> list[list[Any]]:
+    """Holds that follow each other for the same kind of reason: first and last time [h], and the first reason."""
+    out, before = list[list[Any]](), ""
+    for at, reason in holds:
+        kind = "".join(each for each in reason.split(":")[0] if not each.isdigit())
+        if out and kind == before and at - out[-1][1] < 1.0:
+            out[-1][1] = at
+        else:
+            out.append([at, at, reason])
+        before = kind
+    return out
 
 
 def judged(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -195,7 +209,8 @@ def judged(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def kept_trial(plant: Plant, trained: tuple[Advisor, Place] | None, worker: Asked, **which: int) -> dict[str, Any]:
     """A trial, read again where the same model and code ran it before."""
-    key = _hash(which, WORKER.read_text(), TRIAL_HOURS, REST_HOURS, key_of(trained[1]) if trained else None)
+    code = "".join(map(inspect.getsource, (trial, judged, episodes))) + WORKER.read_text()
+    key = _hash(which, code, TRIAL_HOURS, REST_HOURS, key_of(trained[1]) if trained else None)
     kept = HOME / f"trial-{key}.json"
     if not kept.exists():
         kept.write_text(json.dumps(trial(plant, trained[0] if trained else None, worker, **which)))

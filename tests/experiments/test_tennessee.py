@@ -86,8 +86,13 @@ def test_a_hold_leaves_the_setpoints_where_they_were(plant, monkeypatch):
     assert {each["setpoints"]["reactor_level"] for each in process.asked[101:]} == {66.0}
     assert found["cost_per_hour"] == pytest.approx(66.0)  # the plant's own account, not the meter's
     assert found["holds"] == 7
-    assert found["held"][0] == (0.25, "in doubt")
+    assert found["held"] == [[0.25, 1.75, "in doubt"]]
     assert found["rows_beyond_normal"] == {"separator_level": 1.0}
+
+
+def test_holds_are_told_by_episode():
+    holds = [(1.0, "surprised: 9"), (1.25, "surprised: 11"), (1.5, "no data"), (5.0, "no data")]
+    assert tennessee.episodes(holds) == [[1.0, 1.25, "surprised: 9"], [1.5, 1.5, "no data"], [5.0, 5.0, "no data"]]
 
 
 def test_a_trip_ends_the_trial_and_says_when_and_why(plant):
