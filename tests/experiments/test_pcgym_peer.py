@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from experiments import peers
+from experiments import pcgym_peer as peers
 from procmodel.plant import load_plant
 
 
