@@ -48,10 +48,10 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         [
             *TABLES,
             *(DATA.format(name) for name in names),
-            "CREATE TABLE points (path TEXT, eu TEXT, hi DOUBLE PRECISION)",
+            "CREATE TABLE gateway_points (path TEXT, eu TEXT, hi DOUBLE PRECISION)",
         ],
         [
-            ("INSERT INTO points VALUES (?, ?, ?)", [("area/ti1", "degC", 150.0)]),
+            ("INSERT INTO gateway_points VALUES (?, ?, ?)", [("area/ti1", "degC", 150.0)]),
             ("INSERT INTO sqlth_drv VALUES (?, ?, ?)", [(1, "gateway", "default"), (2, "gateway", "other")]),
             ("INSERT INTO sqlth_scinfo VALUES (?, ?, ?)", [(1, "_exempt_", 1), (2, "_exempt_", 2)]),
             (
@@ -146,7 +146,7 @@ def test_tags_are_found_and_an_evil_path_is_only_a_path(address: str) -> None:
 
 
 def test_text_steps_and_a_table_of_ones_own_tells_the_rest(address: str) -> None:
-    about = {"table": "points", "tag": "path", "unit": "eu", "high": "hi"}
+    about = {"table": "gateway_points", "tag": "path", "unit": "eu", "high": "hi"}
     batch, _, temperature = ignition(address, about=about).search("area/*")
     assert (batch.name, batch.step, batch.unit) == ("area/batch", True, "")
     assert (temperature.step, temperature.unit, temperature.high) == (None, "degC", 150.0)
