@@ -223,7 +223,7 @@ def results(quick: bool) -> dict[str, dict[str, Any]]:
     """Cost per hour under advice over the seeds of the trial, and what disturbance 6 does with and without it."""
     plant = load_plant(FILES / "tep.yaml")
     with Worker(WORKER.name, HOME, WANTED) as worker:
-        runs = logged(plant, 2 if quick else CAMPAIGNS, worker)
+        runs = logged(plant, 3 if quick else CAMPAIGNS, worker)
         trained = learned(plant, runs)
         trials = [kept_trial(plant, trained, worker, seed=seed) for seed in TRIAL_SEEDS[: 1 if quick else None]]
         found = {"tennessee_eastman": summary(plant, runs, trials)}
