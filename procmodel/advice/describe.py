@@ -27,9 +27,12 @@ def number(value: Any) -> float:
 
 def as_numbers(values: Any) -> np.ndarray:
     """A plain array [H] of a sequence or an array; empty for None."""
-    if isinstance(values, np.ndarray) and values.dtype == np.float64 and values.ndim == 1:
-        return values  # as a rule
-    return np.array([number(value) for value in (() if values is None else values)], dtype=np.float64)
+    given = () if values is None else values
+    try:
+        numbers = np.array(given, dtype=np.float64)  # all at once: hundreds of them in every advice
+    except (TypeError, ValueError, OverflowError):
+        numbers = np.array([number(value) for value in given], dtype=np.float64)
+    return numbers
 
 
 def current_moves(plant: Plant, proposal: Proposal, measured: Mapping[str, float]) -> tuple[Move, ...]:
