@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,13 +10,13 @@ import pytest
 
 pytest.importorskip("paho.mqtt", reason="paho-mqtt is not installed: pip install 'procmodel[mqtt]'")
 
+from following import Following
 from mqtt_broker import Broker, EdgeNode
 from sparkplug_writer import BOOLEAN, metric
 
 from connectors.mqtt_live import MqttLive
 from connectors.retry import Patience
 from connectors.sparkplug import decoded
-from procmodel.data.samples import SCHEMA
 from procmodel.errors import HistorianError, PlantFileError
 from procmodel.plant import History, Role, Tag
 
@@ -32,44 +31,20 @@ def now() -> int:
     return int(time.time() * 1000)
 
 
-class Follower:
-    """Takes what comes in a thread of its own."""
+class Follower(Following):
+    """Of one broker."""
 
     def __init__(self, path: str, **options: Any) -> None:
         source = History(kind="mqtt", path=path, options={"rename": RENAME, "every": 0.05, **options})
-        self.live = MqttLive(source, TAGS, patience=Patience(first=0.05, longest=0.05))
-        self.rows: list[dict[str, Any]] = []
-        self.failed: BaseException | None = None
-        self._more = threading.Condition()
-        self._thread = threading.Thread(target=self._follow)
-        self._thread.start()
-
-    def _follow(self) -> None:
-        try:
-            for batch in self.live.samples():
-                assert batch.schema == SCHEMA
-                with self._more:
-                    self.rows += batch.to_pylist()
-                    self._more.notify_all()
-        except BaseException as error:
-            self.failed = error
-            with self._more:
-                self._more.notify_all()
+        super().__init__(MqttLive(source, TAGS, patience=Patience(first=0.05, longest=0.05)), patience=30.0)
 
     def wait(self, count: int, tag: str = "LI1.PV") -> list[tuple[float | None, int]]:
         """Value and quality of the first samples of a tag."""
-        with self._more:
-            assert self._more.wait_for(lambda: len(self.of(tag)) >= count or self.failed, timeout=30)
-        if self.failed is not None:
-            raise self.failed
+        super().wait(count, tag)
         return self.of(tag)
 
     def of(self, tag: str) -> list[tuple[float | None, int]]:
         return [(row["value"], row["quality"]) for row in self.rows if row["tag"] == tag]
-
-    def close(self) -> None:
-        self.live.close()
-        self._thread.join()
 
 
 @pytest.fixture

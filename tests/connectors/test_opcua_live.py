@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -12,12 +11,13 @@ import pytest
 
 pytest.importorskip("asyncua", reason="asyncua is not installed: pip install 'procmodel[opcua]'")
 
+from following import Following
 from opcua_plant import BAD, GOOD, PlantServer, at, free_port
 
 import connectors.opcua_live
 from connectors.opcua_live import OpcUaLive
 from connectors.retry import Patience
-from procmodel.data.samples import SCHEMA, Quality
+from procmodel.data.samples import Quality
 from procmodel.errors import HistorianError
 from procmodel.plant import History, Role, Tag
 
@@ -27,8 +27,8 @@ TAGS = {
 }
 
 
-class Follower:
-    """Takes what comes in a thread of its own; `meanwhile` is called after each batch."""
+class Follower(Following):
+    """Of one server."""
 
     def __init__(
         self,
@@ -41,41 +41,14 @@ class Follower:
     ) -> None:
         options = {"security": "none", "timeout": 30.0, "live": {"every": 0.05, "history_lag": 0.05, **live}}
         source = History(kind="opcua", path=address, options=options)
-        self.live = OpcUaLive(source, tags, since=since, patience=Patience(first=0.05, longest=0.05))
-        self.rows: list[dict[str, Any]] = []
-        self.sizes: list[int] = []
-        self._meanwhile = meanwhile
-        self.failed: BaseException | None = None
-        self._more = threading.Condition()
-        self._thread = threading.Thread(target=self._follow)
-        self._thread.start()
-
-    def _follow(self) -> None:
-        try:
-            for batch in self.live.samples():
-                assert batch.schema == SCHEMA
-                with self._more:
-                    self.rows += batch.to_pylist()
-                    self.sizes.append(batch.num_rows)
-                    self._more.notify_all()
-                self._meanwhile()
-        except BaseException as error:
-            self.failed = error
-            with self._more:
-                self._more.notify_all()
+        patience = Patience(first=0.05, longest=0.05)
+        super().__init__(OpcUaLive(source, tags, since=since, patience=patience), meanwhile=meanwhile)
 
     def wait(self, count: int, tag: str = "FI1") -> None:
-        with self._more:
-            assert self._more.wait_for(lambda: len(self.of(tag)) >= count or self.failed, timeout=60)
-        if self.failed is not None:
-            raise self.failed
+        super().wait(count, tag)
 
     def of(self, tag: str) -> list[tuple[datetime, float | None, int]]:
         return [(row["time"], row["value"], row["quality"]) for row in self.rows if row["tag"] == tag]
-
-    def close(self) -> None:
-        self.live.close()
-        self._thread.join()
 
 
 @pytest.fixture(scope="module")
