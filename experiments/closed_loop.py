@@ -67,16 +67,17 @@ SETTLE = 60
 """Rows of a step response, as many as the optimizer looks ahead on these plants."""
 CONFIDENCE = 0.9
 LINEAR = ("lmpc-n4sid", "dmc")
+PLANTS_CODE = ("simulation/*.py", "evaluation/*.py", "plant/*.py", "metrics/*.py", "control/horizon.py")
+"""What a trial of a controller that learned nothing runs through."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What comes of one plant's record."""
+    """What comes of one plant's record; controllers by the key under which their finished trials are kept."""
 
     reference: ReferencePlant
-    controllers: tuple[Controller, ...]
+    controllers: Mapping[str, tuple[Controller, ...]]
     warmup: int
-    key: str
 
 
 def study(quick: bool) -> Outcome:
@@ -126,27 +127,27 @@ def train(name: str, folder: Path, rows: int) -> Trained:
     artifact = model_of(plant, place, progress)
     optimizer = optimizer_of(plant, artifact)
     linear = linear_controllers(plant, dataset, artifact.scaler)
-    controllers: list[Controller] = [
-        AdviceControl(advisor_of(plant, artifact, optimizer), optimizer.rows_wanted),
-        *linear,
-        PidControl(plant, LOOPS[name]),
-        OperatorControl(),
-        HoldControl(),
-        OracleControl(Oracle(reference)),
-    ]
+    learned = (AdviceControl(advisor_of(plant, artifact, optimizer), optimizer.rows_wanted), *linear)
+    others = (PidControl(plant, LOOPS[name]), OperatorControl(), HoldControl(), OracleControl(Oracle(reference)))
+    warmup = max(optimizer.rows_wanted, 2 * SETTLE + 4)
     return Trained(
         reference=reference,
-        controllers=tuple(controllers),
-        warmup=max(optimizer.rows_wanted, 2 * SETTLE + 4),
-        key=key_of(place),
+        # Trials belong to the weights that advised in them and to the code that ran them. Controllers that learned
+        # nothing go through none of the advice's code, so their trials outlive its changes.
+        controllers={
+            key_of((place.model / "manifest.json").read_bytes()): learned,
+            key_of(f"{plant.fingerprint} {warmup}".encode(), PLANTS_CODE): others,
+        },
+        warmup=warmup,
     )
 
 
-def key_of(place: Place) -> str:
-    """Trials belong to the weights that advised in them, and to the code that ran them."""
-    found = hashlib.sha256((place.model / "manifest.json").read_bytes())
-    for file in sorted(Path(procmodel.__file__).parent.rglob("*.py")):
-        found.update(file.read_bytes())
+def key_of(start: bytes, code: Sequence[str] = ("**/*.py",)) -> str:
+    """Of some bytes and of the code of procmodel, all of it or these files."""
+    found = hashlib.sha256(start)
+    for pattern in code:
+        for file in sorted(Path(procmodel.__file__).parent.glob(pattern)):
+            found.update(file.read_bytes())
     return found.hexdigest()[:12]
 
 
@@ -180,18 +181,22 @@ def episode(trained: Trained, folder: Path, seed: int, decisions: int) -> dict[s
     """All controllers through one seed; a finished one is read again."""
     plant = trained.reference.plant
     rows = decisions * max(1, round((plant.advice.every or plant.sample_time) / plant.sample_time))
-    stored = folder / "trials" / f"{trained.key}-{rows}-{seed}.json"
-    if stored.exists():
-        kept: dict[str, Any] = json.loads(stored.read_text())
-        return kept
-    loop = run_trials(trained.reference, trained.controllers, (seed,), rows=rows, warmup=trained.warmup).to_dict()
-    keep = ("cost", "violation", "holds", "hold_reasons", "decisions", "solve_seconds", "travel_percent_per_row")
-    found = {"seed": seed, "rows": rows, **{c.name: {k: loop[c.name][k] for k in keep} for c in trained.controllers}}
-    stored.parent.mkdir(parents=True, exist_ok=True)
-    part = stored.with_suffix(".part")
-    part.write_text(json.dumps(found))
-    part.replace(stored)
+    found: dict[str, Any] = {"seed": seed, "rows": rows}
+    for key, controllers in trained.controllers.items():
+        stored = folder / "trials" / f"{key}-{rows}-{seed}.json"
+        if not stored.exists():
+            stored.parent.mkdir(parents=True, exist_ok=True)
+            part = stored.with_suffix(".part")
+            part.write_text(json.dumps(_trials(trained, controllers, seed, rows)))
+            part.replace(stored)
+        found |= json.loads(stored.read_text())
     return found
+
+
+def _trials(trained: Trained, controllers: Sequence[Controller], seed: int, rows: int) -> dict[str, Any]:
+    loop = run_trials(trained.reference, controllers, (seed,), rows=rows, warmup=trained.warmup).to_dict()
+    keep = ("cost", "violation", "holds", "hold_reasons", "decisions", "solve_seconds", "travel_percent_per_row")
+    return {c.name: {k: loop[c.name][k] for k in keep} for c in controllers}
 
 
 def outcome(found: Mapping[str, Sequence[Mapping[str, Any]]], seeds: Sequence[int]) -> Outcome:

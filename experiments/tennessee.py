@@ -210,7 +210,13 @@ def judged(answers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def kept_trial(plant: Plant, trained: tuple[Advisor, Place] | None, worker: Asked, **which: int) -> dict[str, Any]:
     """A trial, read again where the same model and code ran it before."""
     code = "".join(map(inspect.getsource, (trial, judged, episodes))) + WORKER.read_text()
-    key = _hash(which, code, TRIAL_HOURS, REST_HOURS, key_of(trained[1]) if trained else None)
+    key = _hash(
+        which,
+        code,
+        TRIAL_HOURS,
+        REST_HOURS,
+        key_of((trained[1].model / "manifest.json").read_bytes()) if trained else None,
+    )
     kept = HOME / f"trial-{key}.json"
     if not kept.exists():
         kept.write_text(json.dumps(trial(plant, trained[0] if trained else None, worker, **which)))

@@ -83,6 +83,7 @@ class _Run:
         self._readings: list[Reading] = []
         self._cost: list[float] = []
         self._seconds: list[float] = []
+        self._cpu_seconds: list[float] = []
         self._held: list[bool] = []
         self._holds: list[tuple[int, str]] = []
         row = self._simulator.look(self._weather.d[0], self._weather.w[0]).row
@@ -94,9 +95,10 @@ class _Run:
         """One row: a decision where one is due, then the plant."""
         t, previous = self._at - self._warmup, self._simulator.held
         if controller.every_row or t % self._interval == 0:
-            seen, began = self._observe(t), time.perf_counter()
+            seen, began, cpu = self._observe(t), time.perf_counter(), time.process_time()
             self._decision = controller.act(seen)
             self._seconds.append(time.perf_counter() - began)
+            self._cpu_seconds.append(time.process_time() - cpu)
             if self._decision.hold is not None:
                 self._holds.append((t, self._decision.hold))
         reading = self._move(self._decision.u)
@@ -125,6 +127,7 @@ class _Run:
             held=held,
             holds=tuple(self._holds),
             seconds=np.array(self._seconds),
+            cpu_seconds=np.array(self._cpu_seconds),
             figures=loop_figures(cost, traces(self._reference, y, margins), u, spans, plant.sample_time, held),
         )
 

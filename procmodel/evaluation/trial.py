@@ -32,7 +32,7 @@ class Trial:
         cost: True stage cost, [T].
         held: Whether the decision behind each row was a hold, [T].
         holds: Row and reason of each hold.
-        seconds: Time of each decision, [K].
+        seconds, cpu_seconds: Time of each decision, by the clock and of the processor, [K].
         figures: Cost, violation, travel.
     """
 
@@ -48,6 +48,7 @@ class Trial:
     held: Array
     holds: tuple[tuple[int, str], ...]
     seconds: Array
+    cpu_seconds: Array
     figures: LoopFigures
 
 
@@ -95,10 +96,8 @@ class ClosedLoop:
 
     def _summary(self, name: str) -> dict[str, Any]:
         trials, cost = self.trials[name], self.cost(name)
-        seconds = np.concatenate([trial.seconds for trial in trials])
         reasons = Counter(reason for trial in trials for _, reason in trial.holds)
         travel = np.mean([trial.figures.travel for trial in trials], axis=0)
-        p50, p95, p99 = (float(q) for q in np.percentile(seconds, [50, 95, 99])) if seconds.size else (0.0,) * 3
         return {
             "cost": float(cost.mean()),
             "cost_std": float(cost.std(ddof=1)) if len(cost) > 1 else 0.0,
@@ -109,8 +108,9 @@ class ClosedLoop:
             "travel_percent_per_row": dict(zip(self.reference.plant.mvs, (100 * travel).tolist(), strict=True)),
             "holds": sum(len(trial.holds) for trial in trials),
             "hold_reasons": dict(reasons),
-            "decisions": int(seconds.size),
-            "solve_seconds": {"p50": p50, "p95": p95, "p99": p99},
+            "decisions": sum(len(trial.seconds) for trial in trials),
+            "solve_seconds": _percentiles([trial.seconds for trial in trials]),
+            "solve_cpu_seconds": _percentiles([trial.cpu_seconds for trial in trials]),
         }
 
     def _ratio(self, name: str, other: str) -> dict[str, float] | None:
@@ -147,3 +147,9 @@ class ClosedLoop:
                 "largest_excess": float(over.max()) if over.size else 0.0,
             }
         return out
+
+
+def _percentiles(seconds: Sequence[Array]) -> dict[str, float]:
+    all_K = np.concatenate(seconds)
+    found = np.percentile(all_K, [50, 95, 99]) if all_K.size else np.zeros(3)
+    return dict(zip(("p50", "p95", "p99"), found.tolist(), strict=True))
