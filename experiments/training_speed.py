@@ -9,7 +9,7 @@ Three ways to spend the same number of batches on the same model, one after the 
 And the two ways to make batches alone, without a model: there a loader's cost is seen whole.
 
 Seconds are those of the processor, all threads together: on a machine that others use too, the clock on the wall says
-more about them.
+more about them. With a GPU they are the clock's, and `training_gpu.py` says what share of its arithmetic is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytorch_lightning as lightning
@@ -39,9 +39,12 @@ from procmodel.training.callbacks import EachEpoch, Told
 from procmodel.training.feed import Batch, Feed
 from procmodel.training.module import Fit
 from procmodel.training.settings import Settings
+from procmodel.training.step import Loss, Step, recorded
 from procmodel.world_model.latent_model import LatentModel, ModelConfig
-from procmodel.world_model.objective import Weights, objective
+from procmodel.world_model.objective import Weights
 
+ON_GPU = torch.cuda.is_available()
+DEVICE = "cuda" if ON_GPU else "cpu"
 TAGS = Columns(mv=(0, 1), cv=(2, 3, 4, 5), dv=(6, 7), count=12)
 ROWS = 50_000
 SEED = 0
@@ -107,42 +110,54 @@ def trained(feed: Feed, settings: Settings) -> float:
     class FirstBatch(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped here
         def on_train_batch_start(self, *args: Any) -> None:
             if not began:
-                began.append(time.process_time())
+                began.append(now())
 
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         told = Told(lambda done, total, what: None, lambda curves, epoch: None, 0, 1, SEED)
         trainer = lightning.Trainer(
-            max_epochs=settings.epochs, limit_train_batches=settings.batches, accelerator="cpu", devices=1,
+            max_epochs=settings.epochs, limit_train_batches=settings.batches, accelerator="auto", devices=1,
             gradient_clip_val=1.0, logger=False, enable_checkpointing=False, enable_progress_bar=False,
             enable_model_summary=False, num_sanity_val_steps=0, reload_dataloaders_every_n_epochs=1,
             use_distributed_sampler=False, callbacks=[FirstBatch(), told, EachEpoch(Path(folder) / "epoch.ckpt")],
         )  # fmt: skip
         trainer.fit(Fit(fresh(settings), settings), feed)
-    return settings.epochs * settings.batches * settings.batch / (time.process_time() - began[0])
+    return settings.epochs * settings.batches * settings.batch / (now() - began[0])
 
 
-def bare(batch: Batch, settings: Settings) -> float:
-    """Windows per second of the arithmetic alone."""
-    model = fresh(settings)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=1e-4)
+def bare(batch: Batch, settings: Settings, *, record: bool = True) -> float:
+    """Windows per second of the arithmetic alone, on a GPU recorded as a graph, as the training is."""
+    fit = Fit(fresh(settings).to(DEVICE), settings)
+    optimizer = torch.optim.AdamW(fit.model.parameters(), lr=settings.learning_rate, weight_decay=1e-4, fused=ON_GPU)
+    batch = batch[0].to(DEVICE), batch[1].to(DEVICE)
+    loss: Step = Loss(fit.model, fit.companions, fit.stage, rough=settings.half and ON_GPU)
+    if ON_GPU and record:
+        loss = recorded(cast(Loss, loss), *batch)
     count = settings.epochs * settings.batches
-    began = time.process_time()
+    began = now()
     for _ in range(count):
         optimizer.zero_grad()
-        objective(model, *batch, settings.weights).total.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        loss(*batch)[0].backward()
+        torch.nn.utils.clip_grad_norm_(fit.model.parameters(), 1.0)
         optimizer.step()
-    return count * settings.batch / (time.process_time() - began)
+    return count * settings.batch / (now() - began)
+
+
+def now() -> float:
+    """Seconds of the processor; with a GPU of the clock, when it has done all that it was asked for."""
+    if ON_GPU:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
 
 
 def fed(batches: Iterator[Batch], count: int, size: int) -> float:
     """Windows per second of the batches alone."""
     next(batches)
-    began = time.process_time()
+    began = now()
     for _ in range(count):
         next(batches)
-    return count * size / (time.process_time() - began)
+    return count * size / (now() - began)
 
 
 def endless(feed: Feed) -> Iterator[Batch]:

@@ -6,6 +6,7 @@ Shapes: T rows, C tags, N windows, B batch.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Self
 
@@ -66,6 +67,17 @@ class Windows:
     def device(self) -> torch.device:
         return self._both.device
 
+    @property
+    def nbytes(self) -> int:
+        """What they take on a device [B]."""
+        return self._both.nbytes
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same rows on another device."""
+        there = copy.copy(self)
+        there._both = self._both.to(device)
+        return there
+
     def starts(self, stretches: Sequence[Stretch], length: int, min_good: float = 0.8) -> Tensor:
         """First rows of all windows of `length` that lie within one stretch, [N] int64, rising.
 
@@ -102,10 +114,10 @@ class Windows:
 
         The order depends on `rng` alone, on whichever device the starts live.
         """
-        count = len(starts_N)
-        left = np.empty(0, dtype=np.int64)
+        left = starts_N[:0]
         while True:
-            while len(left) < batch:
-                left = np.concatenate([left, rng.permutation(count)])
+            while len(left) < batch:  # a whole order at a time: a transfer per batch would make the device wait
+                order = torch.as_tensor(rng.permutation(len(starts_N)), device=starts_N.device)
+                left = torch.cat([left, starts_N[order]])
             chosen, left = left[:batch], left[batch:]
-            yield starts_N[torch.as_tensor(chosen, device=starts_N.device)]
+            yield chosen

@@ -151,6 +151,8 @@ class Training(Frozen):
         encoder: "joint", or "masked": trained first, on masked windows, then frozen.
         read_out: "joint", or "frozen": trained last, on the frozen latent.
         members: Models trained from different seeds.
+        precision: Of the networks' products on a GPU; "auto": bfloat16 for wide ones. The linear state, the
+            anti-collapse term and all sums are in single precision.
     """
 
     window: Duration | None = None
@@ -171,6 +173,7 @@ class Training(Frozen):
     encoder: Literal["joint", "masked"] = "joint"
     read_out: Literal["joint", "frozen"] = "joint"
     members: Annotated[int, Field(ge=1, le=20)] = 1
+    precision: Literal["auto", "single", "bfloat16"] = "auto"
 
     @model_validator(mode="after")
     def _does_not_collapse(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as lightning
@@ -12,9 +13,9 @@ from procmodel.errors import CollapsedError
 from procmodel.training.feed import Batch
 from procmodel.training.settings import Settings
 from procmodel.training.stages import Stage, stage_of, stages
+from procmodel.training.step import Loss, Step, recorded
 from procmodel.world_model.diagnostics import effective_rank
 from procmodel.world_model.latent_model import LatentModel
-from procmodel.world_model.objective import RARE, Losses, masked_objective, objective
 
 ANCHOR_EVERY = 4
 """Batches from one anchor term to the next: its long free runs cost ten times the rest."""
@@ -34,6 +35,7 @@ class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is unty
         self.companions = settings.weights.companions(model, masked=masked)
         self.register_buffer("declared_UY", torch.tensor(settings.signs, dtype=torch.float32), persistent=False)
         self._seen: dict[str, list[Tensor]] = {}
+        self._steps: dict[tuple[Stage, bool], tuple[Loss, Step]] = {}
 
     @property
     def stage(self) -> Stage:
@@ -43,23 +45,25 @@ class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is unty
         self._seen = {}
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        anchored, stage = index % ANCHOR_EVERY == 0, self.stage
-        if stage.masked:
-            losses = masked_objective(self.model, *batch, stage.weights, self.companions)
-        else:
-            losses = self._losses(batch, anchored=anchored)
-        for term, value in losses.terms().items():
-            if term not in RARE or anchored:  # a term that was left out is no zero
-                self._seen.setdefault(term, []).append(value.detach())
+        loss, step = self._step(batch, anchored=index % ANCHOR_EVERY == 0)
+        total, terms = step(*batch)
+        for term, value in zip(loss.names, terms.clone(), strict=True):
+            self._seen.setdefault(term, []).append(value)
         if index + 1 == self.settings.batches:
             # Once an epoch: Lightning's book-keeping of six terms a batch took as long as a small model's gradient.
             for term, values in self._seen.items():
                 self.log(f"train/{term}", torch.stack(values).mean(), on_step=False, on_epoch=True)
-        if len(stages(self.settings)) == 1:
-            return losses.total
-        # Several processes wait for every weight's gradient, those of parts at rest as well.
-        idle = sum((weight.sum() for weight in self.parameters() if weight.requires_grad), losses.total.new_zeros(()))
-        return losses.total + 0.0 * idle
+        return total
+
+    def _step(self, batch: Batch, *, anchored: bool) -> tuple[Loss, Step]:
+        """What a batch goes through; on a single GPU a graph of it, recorded at its first one."""
+        stage = self.stage
+        if (stage, anchored) not in self._steps:
+            loss = self._loss(stage, anchored=anchored)
+            # Several processes exchange within a step; and masked windows are drawn anew, by numbers from the host.
+            alone = batch[0].is_cuda and self.trainer.world_size == 1 and not stage.masked
+            self._steps[stage, anchored] = loss, recorded(loss, *batch) if alone else loss
+        return self._steps[stage, anchored]
 
     def on_after_backward(self) -> None:
         parts = self.stage.parts
@@ -71,27 +75,30 @@ class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is unty
         self.companions.follow(self.model, self.global_step / (self.settings.epochs * self.settings.batches))
 
     def validation_step(self, batch: Batch, index: int) -> None:
-        for term, value in self._losses(batch, anchored=False).terms().items():
-            if term not in RARE:
-                self.log(f"validation/{term}", value, on_step=False, on_epoch=True, sync_dist=True)
+        loss = self._loss(replace(self.stage, masked=False), anchored=False)
+        _, terms = loss(*batch)
+        for term, value in zip(loss.names, terms, strict=True):
+            self.log(f"validation/{term}", value, on_step=False, on_epoch=True, sync_dist=True)
         z_BD = self.model.encode_rows(batch[0][:, : self.model.rows], batch[1][:, : self.model.rows])
         rank = effective_rank(z_BD[:, self.model.config.state :])
         self.log("validation/effective_rank", rank)
 
-    def _losses(self, batch: Batch, *, anchored: bool) -> Losses:
-        return objective(
+    def _loss(self, stage: Stage, *, anchored: bool) -> Loss:
+        return Loss(
             self.model,
-            *batch,
-            self.stage.weights,
-            anchor_steps=self.settings.horizon if anchored else 0,
+            self.companions,
+            stage,
             declared_UY=self.declared_UY,
-            companions=self.companions,
+            anchor_steps=self.settings.horizon if anchored else 0,
+            rough=self.settings.half and self.device.type == "cuda",
+            idle=len(stages(self.settings)) > 1,
         )
 
     def configure_optimizers(self) -> Any:
         settings = self.settings
         learn = [weight for weight in self.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(learn, lr=settings.learning_rate, weight_decay=1e-4)
+        fused = self.device.type == "cuda"  # all weights in one kernel
+        optimizer = torch.optim.AdamW(learn, lr=settings.learning_rate, weight_decay=1e-4, fused=fused)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, 2 * settings.learning_rate, total_steps=settings.epochs * settings.batches + 1
         )

@@ -34,6 +34,7 @@ class Settings:
         seed: Of initial weights, order of windows and SIGReg's directions.
         encoder: "joint", or "masked": trained first, on masked windows, and then frozen.
         read_out: "joint", or "frozen": trained last, on the frozen latent.
+        half: Whether the networks run in bfloat16 where they are trained on a GPU.
     """
 
     rows: int
@@ -51,6 +52,7 @@ class Settings:
     signs: tuple[tuple[float, ...], ...] = ()
     encoder: Literal["joint", "masked"] = "joint"
     read_out: Literal["joint", "frozen"] = "joint"
+    half: bool = False
 
     @property
     def length(self) -> int:
@@ -61,6 +63,8 @@ class Settings:
         return {**asdict(self), "signs": [list(row) for row in self.signs]}
 
 
+WIDE = 1024
+"""Layers from this width on run in bfloat16 on a GPU where the plant file leaves it open: smaller ones gain nothing."""
 FREE_RUN = 30
 """Rows of a free run in training where recorded moves are no feedback."""
 
@@ -133,4 +137,5 @@ def settings(plant: Plant, audit: Sequence[MoveAudit], seed: int = 0) -> Setting
         seed=seed,
         encoder=wish.encoder,
         read_out=wish.read_out,
+        half=wish.precision == "bfloat16" or (wish.precision == "auto" and wish.hidden >= WIDE),
     )

@@ -9,6 +9,8 @@ Shapes: B batch, L rows of history, C tags, D = N + S latent, N linear states, S
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -67,14 +69,44 @@ def filled_windows(values_BTC: Tensor, mask_BTC: Tensor, offsets_J: Tensor, leng
     return torch.where(first < begin_J11 + length, found, 0.0)
 
 
-def mlp(inputs: int, hidden: int, outputs: int, *, zero: bool) -> nn.Sequential:
+class Network(nn.Sequential):
+    """Layers one after the other; inside `in_half` their products are in bfloat16, what they give is as precise as ever
+    in type only."""
+
+    halves: list[tuple[Tensor, Tensor]] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.halves is None:
+            return super().forward(x)  # type: ignore[no-untyped-call,no-any-return]
+        y, left = x.to(torch.bfloat16), iter(self.halves)
+        for layer in self:
+            y = nn.functional.linear(y, *next(left)) if isinstance(layer, nn.Linear) else layer(y)
+        return y.to(x.dtype)
+
+
+@contextmanager
+def in_half(*modules: nn.Module) -> Iterator[None]:
+    """The networks of these modules in bfloat16. Their weights are cast once, with a gradient; all else (the linear
+    state, the anti-collapse term, every sum) stays as precise as it was, which autocasting would not grant it."""
+    networks = [part for module in modules for part in module.modules() if isinstance(part, Network)]
+    for network in networks:
+        layers = [layer for layer in network if isinstance(layer, nn.Linear)]
+        network.halves = [(one.weight.to(torch.bfloat16), one.bias.to(torch.bfloat16)) for one in layers]
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.halves = None
+
+
+def mlp(inputs: int, hidden: int, outputs: int, *, zero: bool) -> Network:
     """Two hidden layers of tanh: smooth, since the optimizer differentiates; bounded, so that far from the data the
     linear part decides."""
     last = nn.Linear(hidden, outputs)
     if zero:
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), last)
+    return Network(nn.Linear(inputs, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh(), last)
 
 
 def encoder_input(filled_BLC: Tensor, mask_BLC: Tensor) -> Tensor:
@@ -92,6 +124,9 @@ class LatentModel(nn.Module):
     offset: Tensor
     to_state: Tensor
     state_bias: Tensor
+    mv_at: Tensor
+    dv_at: Tensor
+    cv_at: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -106,6 +141,9 @@ class LatentModel(nn.Module):
             "to_state": (config.lags + 1, inputs + cvs, n), "state_bias": (n,),
         }.items():  # fmt: skip
             self.register_buffer(name, torch.zeros(shape))
+        # Where the tags of each role stand, on the model's device: an index from elsewhere is a transfer at each use.
+        for name, at in {"mv_at": columns.mv, "dv_at": columns.dv, "cv_at": columns.cv}.items():
+            self.register_buffer(name, torch.tensor(at, dtype=torch.int64), persistent=False)
         self.encoder = mlp(config.rows * columns.count * 2, hidden, s, zero=False)
         self.predictor = mlp(n + s + inputs, hidden, n + s, zero=True)
         self.decay = nn.Parameter(torch.full((s,), 3.0))  # sigmoid(3) = 0.95 a row: plants are slow
@@ -130,8 +168,8 @@ class LatentModel(nn.Module):
 
     def encode_filled(self, filled_BLC: Tensor, mask_BLC: Tensor) -> Tensor:
         """The same from rows whose gaps are filled already; the mask still tells the network where they were."""
-        columns = self.config.columns
-        seen = filled_BLC[:, -self.config.lags - 1 :, [*columns.mv, *columns.dv, *columns.cv]]
+        tags = torch.cat([self.mv_at, self.dv_at, self.cv_at])
+        seen = filled_BLC[:, -self.config.lags - 1 :].index_select(2, tags)
         x_BN = torch.einsum("blc,lcn->bn", seen, self.to_state) + self.state_bias
         s_BS = self.encoder(encoder_input(filled_BLC, mask_BLC))
         return torch.cat([x_BN, s_BS], dim=-1)

@@ -121,11 +121,11 @@ def objective(
         declared_UY: +1 or -1 where the sign of an answer is declared, else 0; None: nowhere.
         companions: Those of `weights.companions(model)`; None where these weights need none.
     """
-    columns, rows, learned = model.config.columns, model.rows, slice(model.config.state, None)
+    rows, learned = model.rows, slice(model.config.state, None)
     steps = values_BTC.shape[1] - rows - weights.beyond
     ahead = slice(rows, rows + steps)
     filled = forward_fill(values_BTC, mask_BTC)  # a move or disturbance that was not recorded held its last value
-    at_J = torch.unique(torch.linspace(0, steps - 1, min(weights.targets, steps)).long())
+    at_J = _evenly(steps, weights.targets, values_BTC.device)
     offsets = torch.cat([torch.zeros_like(at_J[:1]), at_J + 1])
     encoded_BJD = encode_at(model, values_BTC, mask_BTC, offsets)
     z0_BD, online_BJS = encoded_BJD[:, 0], encoded_BJD[:, 1:, learned]
@@ -133,18 +133,24 @@ def objective(
     if weights.target == "ema":
         assert companions is not None, "a target that follows stands among the companions"
         target_BJS = followed_at(companions, model, values_BTC, mask_BTC, at_J + 1)
-    z_BKD, y_BKY, added = _free_run(model, z0_BD, filled[:, ahead, columns.mv], filled[:, ahead, columns.dv])
+    z_BKD, y_BKY, added = _free_run(
+        model, z0_BD, *(filled[:, ahead].index_select(2, at) for at in (model.mv_at, model.dv_at))
+    )
     rho_K = weights.discount ** torch.arange(steps, dtype=z_BKD.dtype, device=z_BKD.device)
     held, against = _guards(model, weights, z0_BD, filled[:, rows - 1], anchor_steps, declared_UY)
     beside = _beside(model, weights, companions, values_BTC, mask_BTC, filled, encoded_BJD, z_BKD)
     if anchor_steps and weights.level:
-        now = filled[:ANCHOR_BATCH, rows - 1]
-        beside["level"] = drift(model, z0_BD[:ANCHOR_BATCH], now[:, columns.mv], now[:, columns.dv], anchor_steps)
+        u_BU, d_BV = _inputs(model, filled[:ANCHOR_BATCH, rows - 1])
+        beside["level"] = drift(model, z0_BD[:ANCHOR_BATCH], u_BU, d_BV, anchor_steps)
     return _weighed(
         weights,
         len(values_BTC),
         beside,
-        read_out=read_out_error(y_BKY - filled[:, ahead, columns.cv], mask_BTC[:, ahead, columns.cv], rho_K),
+        read_out=read_out_error(
+            y_BKY - filled[:, ahead].index_select(2, model.cv_at),
+            mask_BTC[:, ahead].index_select(2, model.cv_at),
+            rho_K,
+        ),
         latent=_latent_error(weights, z_BKD[:, at_J, learned], target_BJS, rho_K[at_J]),
         sigreg=torch.stack([TERMS[weights.term](online_BJS[:, j]) for j in range(0, len(at_J), 2)]).mean(),
         added=added,
@@ -153,12 +159,27 @@ def objective(
     )
 
 
+def _evenly(steps: int, count: int, device: torch.device) -> Tensor:
+    """So many steps, or all of them where there are fewer, from the first to the last, [J]; made on the device."""
+    count = min(count, steps)
+    return torch.arange(count, device=device) * (steps - 1) // max(count - 1, 1)
+
+
+def _inputs(model: LatentModel, rows_BC: Tensor) -> tuple[Tensor, Tensor]:
+    """MVs [B, U] and DVs [B, V] of rows."""
+    return rows_BC.index_select(1, model.mv_at), rows_BC.index_select(1, model.dv_at)
+
+
+def _is_recorded(x: Tensor) -> bool:
+    return x.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
 def _guards(
     model: LatentModel, weights: Weights, z_BD: Tensor, now_BC: Tensor, steps: int, declared_UY: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """What holds the answer to a move: at the linear state's on average, and at the declared signs; zeros where this
     call leaves them out."""
-    u_BU, d_BV = now_BC[:, model.config.columns.mv], now_BC[:, model.config.columns.dv]
+    u_BU, d_BV = _inputs(model, now_BC)
     held = against = torch.zeros_like(z_BD[0, 0])
     if steps and weights.anchor:
         n = ANCHOR_BATCH
@@ -168,7 +189,8 @@ def _guards(
         asked = (model, z_BD[:n], u_BU[:n], d_BV[:n], steps, declared_UY)
         with torch.no_grad():  # mostly there is none, and a graph of that long run costs twice the run
             against = contradiction(*asked)
-        if against > 0:
+        # A graph that is being recorded may not look at a number: it always computes the gradient.
+        if _is_recorded(z_BD) or against > 0:
             against = contradiction(*asked)
     return held, against
 
@@ -187,10 +209,10 @@ def _beside(
     found: dict[str, Tensor] = {}
     rows, learned = model.rows, slice(model.config.state, None)
     if companions is not None and companions.moves is not None:
-        u_BU = filled_BTC[:, rows, model.config.columns.mv]
+        u_BU, _ = _inputs(model, filled_BTC[:, rows])
         found["inverse"] = inverse_error(companions.moves, encoded_BJD[:, 0, learned], encoded_BJD[:, 1, learned], u_BU)
     if weights.straight:
-        third_B1D = encode_at(model, values_BTC, mask_BTC, torch.tensor([2]))
+        third_B1D = encode_at(model, values_BTC, mask_BTC, torch.full((1,), 2, device=values_BTC.device))
         found["straight"] = bend_of(torch.cat([encoded_BJD[:, :2], third_B1D], dim=1)[..., learned])
     if companions is not None and companions.sensors is not None:
         seen_BKD, now = torch.cat([encoded_BJD[:, :1], z_BKD], dim=1), slice(rows - 1, rows + z_BKD.shape[1])
@@ -292,5 +314,5 @@ def followed_at(
 def _windows_at(model: LatentModel, values_BTC: Tensor, mask_BTC: Tensor, offsets_J: Tensor) -> tuple[Tensor, Tensor]:
     """Windows with their gaps filled, and their masks, [B * J, L, C]."""
     filled_BJLC = filled_windows(values_BTC, mask_BTC, offsets_J, model.rows)
-    mask_BJLC = mask_BTC[:, offsets_J[:, None] + torch.arange(model.rows)]
+    mask_BJLC = mask_BTC[:, offsets_J[:, None] + torch.arange(model.rows, device=offsets_J.device)]
     return filled_BJLC.flatten(0, 1), mask_BJLC.flatten(0, 1)
