@@ -37,8 +37,8 @@ def epps_pulley(x_NM: Tensor, points: int = 17, reach: float = 3.0) -> Tensor:
     """
     t_T = torch.linspace(0.0, reach, points, device=x_NM.device, dtype=x_NM.dtype)
     normal_T = torch.exp(-0.5 * t_T**2)
-    weight_T = torch.full_like(t_T, 2 * reach / (points - 1))
-    weight_T[0], weight_T[-1] = reach / (points - 1), reach / (points - 1)
+    is_end_T = (t_T == t_T[0]) | (t_T == t_T[-1])
+    weight_T = torch.full_like(t_T, 2 * reach / (points - 1)) * torch.where(is_end_T, 0.5, 1.0)
     xt_NMT = x_NM.unsqueeze(-1) * t_T
     real_MT, imaginary_MT = _mean_of_all(xt_NMT.cos()), _mean_of_all(xt_NMT.sin())
     gap_MT = (real_MT - normal_T) ** 2 + imaginary_MT**2

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from procmodel.data.window import Columns, Window
+from procmodel.world_model.free_run import FreeRun
 from procmodel.world_model.linear import LinearState
 
 
@@ -75,6 +76,10 @@ class Network(nn.Sequential):
 
     halves: list[tuple[Tensor, Tensor]] | None = None
 
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Weight and bias of each linear layer, in the precision that it runs in now."""
+        return self.halves or [(layer.weight, layer.bias) for layer in self if isinstance(layer, nn.Linear)]
+
     def forward(self, x: Tensor) -> Tensor:
         if self.halves is None:
             return super().forward(x)  # type: ignore[no-untyped-call,no-any-return]
@@ -90,8 +95,7 @@ def in_half(*modules: nn.Module) -> Iterator[None]:
     state, the anti-collapse term, every sum) stays as precise as it was, which autocasting would not grant it."""
     networks = [part for module in modules for part in module.modules() if isinstance(part, Network)]
     for network in networks:
-        layers = [layer for layer in network if isinstance(layer, nn.Linear)]
-        network.halves = [(one.weight.to(torch.bfloat16), one.bias.to(torch.bfloat16)) for one in layers]
+        network.halves = [(w.to(torch.bfloat16), b.to(torch.bfloat16)) for w, b in network.layers()]
     try:
         yield
     finally:
@@ -176,17 +180,26 @@ class LatentModel(nn.Module):
 
     def step(self, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor) -> Tensor:
         """Latent one row later, [B, D]."""
-        return self.advance(z_BD, u_BU, d_BV)[0]
-
-    def advance(self, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor) -> tuple[Tensor, Tensor]:
-        """Latent one row later, [B, D], and what the network added to its linear part, [B, N]."""
         states = self.config.state
         x_BN, s_BS = z_BD[..., :states], z_BD[..., states:]
         v_BV = torch.cat([u_BU, d_BV], dim=-1)
         dz_BD: Tensor = self.predictor(torch.cat([z_BD, v_BV], dim=-1))
         dx_BN, ds_BS = dz_BD[..., :states], dz_BD[..., states:]
         x_next = x_BN @ self.A.T + v_BV @ self.B.T + self.bias + dx_BN
-        return torch.cat([x_next, torch.sigmoid(self.decay) * s_BS + ds_BS], dim=-1), dx_BN
+        return torch.cat([x_next, torch.sigmoid(self.decay) * s_BS + ds_BS], dim=-1)
+
+    def free_run(self, z_BD: Tensor, u_BKU: Tensor, d_BKV: Tensor) -> tuple[Tensor, Tensor]:
+        """K steps at once: latents [B, K, D], and what the network added to the linear part of each, [B, K, N]."""
+        states, latent = self.config.state, self.latent_size
+        (w1, b1), (w2, b2), (w3, b3) = self.predictor.layers()
+        v_KBV = torch.cat([u_BKU, d_BKV], dim=-1).transpose(0, 1)
+        push_KBH = nn.functional.linear(v_KBV.to(w1.dtype), w1[:, latent:], b1)
+        drive_KBN = nn.functional.linear(v_KBV, self.B, self.bias)
+        drive_KBD = nn.functional.pad(drive_KBN, (0, latent - states)) + b3.to(drive_KBN.dtype)
+        linear_DD = torch.block_diag(self.A, torch.sigmoid(self.decay).diag())  # type: ignore[no-untyped-call]
+        z_KBD, last_KBH = FreeRun.apply(z_BD, push_KBH, w1[:, :latent], w2, b2, w3, linear_DD, drive_KBD)  # type: ignore[no-untyped-call]
+        added_KBN = nn.functional.linear(last_KBH, w3[:states], b3[:states]).to(z_KBD.dtype)
+        return z_KBD.transpose(0, 1), added_KBN.transpose(0, 1)
 
     def read_out(self, z_BD: Tensor) -> Tensor:
         """CVs [B, Y]."""

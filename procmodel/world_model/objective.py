@@ -17,7 +17,6 @@ from procmodel.world_model.anti_collapse import TERMS, samples_of_all, sigreg_we
 from procmodel.world_model.companions import Companions, bend_of, decoded_error, inverse_error
 from procmodel.world_model.latent_model import LatentModel, encoder_input, filled_windows, forward_fill
 from procmodel.world_model.masking import hide, masked_guess
-from procmodel.world_model.protocol import rollout
 
 AntiCollapseName = Literal["sigreg", "staircase", "subspaces", "vicreg", "coding_rate"]
 
@@ -248,26 +247,12 @@ def _weighed(weights: Weights, samples: int, beside: dict[str, Tensor], **terms:
     return Losses(total=total, beside=beside, **terms)
 
 
-class _Watched:
-    """Steps of a latent model, with what the network added to the linear part of each written down, [B, N]."""
-
-    def __init__(self, model: LatentModel) -> None:
-        self.added: list[Tensor] = []
-        self._model = model
-
-    def step(self, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor) -> Tensor:
-        z_BD, dx_BN = self._model.advance(z_BD, u_BU, d_BV)
-        self.added.append(dx_BN)
-        return z_BD
-
-
 def _free_run(model: LatentModel, z_BD: Tensor, u_BKU: Tensor, d_BKV: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Latents [B, K, D] and CVs [B, K, Y] of a free run, and the mean square of what the network adds to the linear
     state on the way and to the CVs of the latents it starts its steps from."""
-    watched = _Watched(model)
-    z_BKD = rollout(watched, z_BD, u_BKU, d_BKV)
+    z_BKD, added_BKN = model.free_run(z_BD, u_BKU, d_BKV)
     bend_BKY = model.bend(torch.cat([z_BD[:, None], z_BKD], dim=1))  # before the first step, then after each
-    added = (torch.stack(watched.added, dim=1) ** 2).mean() + (bend_BKY[:, :-1] ** 2).mean()
+    added = (added_BKN**2).mean() + (bend_BKY[:, :-1] ** 2).mean()
     return z_BKD, model.linear_read_out(z_BKD) + bend_BKY[:, 1:], added
 
 

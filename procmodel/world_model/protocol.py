@@ -5,7 +5,7 @@ Shapes: B batch, L rows of history, D latent, U MVs, V DVs, Y CVs. All values ar
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -43,8 +43,19 @@ class WorldModel(Steps, Protocol):
         ...
 
 
+@runtime_checkable
+class RunsFreely(Protocol):
+    """A model that has a faster way than row by row."""
+
+    def free_run(self, z_BD: Tensor, u_BKU: Tensor, d_BKV: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents after each of K rows, [B, K, D]; and what its network added to its linear part, [B, K, N]."""
+        ...
+
+
 def rollout(model: Steps, z_BD: Tensor, u_BHU: Tensor, d_BHV: Tensor) -> Tensor:
     """Latents after each of H moves, [B, H, D]; serves training, evaluation and planning alike."""
+    if isinstance(model, RunsFreely):
+        return model.free_run(z_BD, u_BHU, d_BHV)[0]
     steps = []
     for u_BU, d_BV in zip(u_BHU.unbind(dim=1), d_BHV.unbind(dim=1), strict=True):
         z_BD = model.step(z_BD, u_BU, d_BV)
