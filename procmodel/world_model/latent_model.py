@@ -60,14 +60,15 @@ def filled_windows(values_BTC: Tensor, mask_BTC: Tensor, offsets_J: Tensor, leng
     count = values_BTC.shape[1]
     rows = torch.arange(count, device=values_BTC.device)
     good = mask_BTC > 0
-    last_BTC = torch.where(good, rows[:, None], -1).cummax(dim=1).values
+    last_BTC = torch.where(good, rows[:, None], 0).cummax(dim=1).values
     next_BTC = torch.where(good, rows[:, None], count).flip(1).cummin(dim=1).values.flip(1)
-    begin_J11 = offsets_J.to(rows.device)[:, None, None]
-    first = next_BTC[:, offsets_J].unsqueeze(2)
-    at = last_BTC[:, offsets_J[:, None] + torch.arange(length, device=offsets_J.device)]
-    at = torch.where(at >= begin_J11, at, first).clamp_max(count - 1)
-    found = values_BTC.gather(1, at.flatten(1, 2)).view(at.shape)
-    return torch.where(first < begin_J11 + length, found, 0.0)
+    begin_J = offsets_J.to(rows.device)
+    first_BJC = next_BTC[:, begin_J]
+    opening_BJC = values_BTC.gather(1, first_BJC.clamp_max(count - 1))
+    opening_BJC = torch.where(first_BJC < begin_J[:, None] + length, opening_BJC, 0.0)
+    at_JL = begin_J[:, None] + rows[:length]
+    is_early = at_JL[..., None] < first_BJC.unsqueeze(2)
+    return torch.where(is_early, opening_BJC.unsqueeze(2), values_BTC.gather(1, last_BTC)[:, at_JL])
 
 
 class Network(nn.Sequential):
