@@ -8,6 +8,7 @@ batch that is there, recorded as a CUDA graph and, for what that is worth, kerne
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import time
@@ -48,7 +49,7 @@ class Size:
 SIZES = (
     Size(name="default", latent=16, hidden=64, batch=128, batches=1000),
     Size(name="medium", latent=64, hidden=512, batch=1024, batches=300),
-    Size(name="large", latent=256, hidden=4096, batch=4096, batches=10),
+    Size(name="large", latent=256, hidden=4096, batch=2048, batches=20),
 )
 
 
@@ -92,6 +93,9 @@ def product_rate(dtype: torch.dtype, n: int = 8192) -> float:
 
 def _measured(size: Size, precision: str, rate: float, repeats: int) -> dict[str, Any]:
     """Windows per second by the way, and the share of the rate that the training reaches."""
+    gc.collect()  # the graphs of the size before
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
     settings = size.settings(half=precision == "bfloat16")
     windows, train, held = record()
     feed = Feed(windows, [train], [held], settings)

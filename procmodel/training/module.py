@@ -36,6 +36,7 @@ class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is unty
         self.register_buffer("declared_UY", torch.tensor(settings.signs, dtype=torch.float32), persistent=False)
         self._seen: dict[str, list[Tensor]] = {}
         self._steps: dict[tuple[Stage, bool], tuple[Loss, Step]] = {}
+        self._pool: object | None = None
 
     @property
     def stage(self) -> Stage:
@@ -45,7 +46,9 @@ class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is unty
         self._seen = {}
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        loss, step = self._step(batch, anchored=index % ANCHOR_EVERY == 0)
+        weights = self.settings.weights
+        is_held = bool(weights.anchor or weights.level or weights.signs)
+        loss, step = self._step(batch, anchored=is_held and index % ANCHOR_EVERY == 0)
         total, terms = step(*batch)
         for term, value in zip(loss.names, terms.clone(), strict=True):
             self._seen.setdefault(term, []).append(value)
@@ -61,9 +64,15 @@ class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is unty
         if (stage, anchored) not in self._steps:
             loss = self._loss(stage, anchored=anchored)
             # Several processes exchange within a step; and masked windows are drawn anew, by numbers from the host.
-            alone = batch[0].is_cuda and self.trainer.world_size == 1 and not stage.masked
-            self._steps[stage, anchored] = loss, recorded(loss, *batch) if alone else loss
+            if batch[0].is_cuda and self.trainer.world_size == 1 and not stage.masked:
+                self._pool = self._pool or torch.cuda.graph_pool_handle()
+                self._steps[stage, anchored] = loss, recorded(loss, *batch, pool=self._pool)
+            else:
+                self._steps[stage, anchored] = loss, loss
         return self._steps[stage, anchored]
+
+    def on_fit_end(self) -> None:
+        self._steps.clear()  # recorded steps keep the memory of a whole batch
 
     def on_after_backward(self) -> None:
         parts = self.stage.parts

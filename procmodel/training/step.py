@@ -33,6 +33,7 @@ class Loss(nn.Module):
 
     Attributes:
         names: Of the terms, once it was called.
+        looks: As for `objective`; a step that is to be recorded must not.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Loss(nn.Module):
         self.model, self.companions, self.stage, self.declared_UY = model, companions, stage, declared_UY
         self.anchor_steps, self.rough, self.idle = anchor_steps, rough, idle
         self.names: tuple[str, ...] = ()
+        self.looks = True
 
     def forward(self, values_BTC: Tensor, mask_BTC: Tensor) -> tuple[Tensor, Tensor]:
         weights = self.stage.weights
@@ -58,7 +60,14 @@ class Loss(nn.Module):
                 losses = masked_objective(self.model, values_BTC, mask_BTC, weights, self.companions)
             else:
                 losses = objective(
-                    self.model, values_BTC, mask_BTC, weights, self.anchor_steps, self.declared_UY, self.companions
+                    self.model,
+                    values_BTC,
+                    mask_BTC,
+                    weights,
+                    anchor_steps=self.anchor_steps,
+                    declared_UY=self.declared_UY,
+                    companions=self.companions,
+                    looks=self.looks,
                 )
         # A term that was left out is no zero.
         terms = {
@@ -71,16 +80,23 @@ class Loss(nn.Module):
         return total, torch.stack([value.detach() for value in terms.values()])
 
 
-def recorded(loss: Loss, values_BTC: Tensor, mask_BTC: Tensor) -> Step:
+def recorded(loss: Loss, values_BTC: Tensor, mask_BTC: Tensor, pool: object | None = None) -> Step:
     """The same as a graph for batches of this shape on their GPU.
 
     What it returns lies where the next call writes. Recording runs the loss some times, and leaves the generator of
     random numbers as it was.
+
+    Args:
+        pool: Of `torch.cuda.graph_pool_handle`: memory that graphs share which are never in the middle of a step at
+            the same time.
     """
+    loss.looks = False
+    # The weights' gradients arrive on the stream of the recording, once; that is what is meant.
+    torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
     device = values_BTC.device
     before = torch.cuda.get_rng_state(device)
     sample = (values_BTC.clone(), mask_BTC.clone())
     with torch.cuda.device(device):
-        step = torch.cuda.make_graphed_callables(loss, sample, allow_unused_input=True)
+        step = torch.cuda.make_graphed_callables(loss, sample, allow_unused_input=True, pool=pool)  # type: ignore[arg-type]
     torch.cuda.set_rng_state(before, device)
     return cast(Step, step)

@@ -108,6 +108,7 @@ def objective(
     anchor_steps: int = 0,
     declared_UY: Tensor | None = None,
     companions: Companions | None = None,
+    looks: bool = True,
 ) -> Losses:
     """`read_out * mean_k |R(z^_k) - y_k|^2 + latent * mean_k |z^_k - z_k|^2 + sigreg * SIGReg(z)`, and what holds the
     network near the linear state; the means are over the K = T - L steps of a free run, step k weighing rho^k.
@@ -119,6 +120,8 @@ def objective(
         anchor_steps: Length of the free runs of the anchor and the signs; 0 leaves them out of this call.
         declared_UY: +1 or -1 where the sign of an answer is declared, else 0; None: nowhere.
         companions: Those of `weights.companions(model)`; None where these weights need none.
+        looks: Whether the signs' gradient is left out where a look at their value says that it is zero. A recorded
+            graph is the same whatever the values are, so it cannot look.
     """
     rows, learned = model.rows, slice(model.config.state, None)
     steps = values_BTC.shape[1] - rows - weights.beyond
@@ -136,7 +139,7 @@ def objective(
         model, z0_BD, *(filled[:, ahead].index_select(2, at) for at in (model.mv_at, model.dv_at))
     )
     rho_K = weights.discount ** torch.arange(steps, dtype=z_BKD.dtype, device=z_BKD.device)
-    held, against = _guards(model, weights, z0_BD, filled[:, rows - 1], anchor_steps, declared_UY)
+    held, against = _guards(model, weights, z0_BD, filled[:, rows - 1], anchor_steps, declared_UY, looks=looks)
     beside = _beside(model, weights, companions, values_BTC, mask_BTC, filled, encoded_BJD, z_BKD)
     if anchor_steps and weights.level:
         u_BU, d_BV = _inputs(model, filled[:ANCHOR_BATCH, rows - 1])
@@ -169,12 +172,15 @@ def _inputs(model: LatentModel, rows_BC: Tensor) -> tuple[Tensor, Tensor]:
     return rows_BC.index_select(1, model.mv_at), rows_BC.index_select(1, model.dv_at)
 
 
-def _is_recorded(x: Tensor) -> bool:
-    return x.is_cuda and torch.cuda.is_current_stream_capturing()
-
-
 def _guards(
-    model: LatentModel, weights: Weights, z_BD: Tensor, now_BC: Tensor, steps: int, declared_UY: Tensor | None
+    model: LatentModel,
+    weights: Weights,
+    z_BD: Tensor,
+    now_BC: Tensor,
+    steps: int,
+    declared_UY: Tensor | None,
+    *,
+    looks: bool,
 ) -> tuple[Tensor, Tensor]:
     """What holds the answer to a move: at the linear state's on average, and at the declared signs; zeros where this
     call leaves them out."""
@@ -187,9 +193,8 @@ def _guards(
         n = SIGN_BATCH
         asked = (model, z_BD[:n], u_BU[:n], d_BV[:n], steps, declared_UY)
         with torch.no_grad():  # mostly there is none, and a graph of that long run costs twice the run
-            against = contradiction(*asked)
-        # A graph that is being recorded may not look at a number: it always computes the gradient.
-        if _is_recorded(z_BD) or against > 0:
+            against = contradiction(*asked) if looks else torch.ones_like(held)
+        if not looks or against > 0:
             against = contradiction(*asked)
     return held, against
 
