@@ -36,6 +36,7 @@ from procmodel.control.scenarios import of_equal_weight
 from procmodel.control.sensitivities import Head, Now
 from procmodel.control.spread import backoff_rows, kept_apart
 from procmodel.control.sqp import Outcome, minimise
+from procmodel.control.threads import on_one_core
 from procmodel.control.watch import Watch
 from procmodel.data.window import Columns, Scaler
 from procmodel.errors import DatasetError, PlantFileError
@@ -106,6 +107,7 @@ class Optimizer:
         """Rows ahead for which announced DVs are of use."""
         return self.horizon.steps
 
+    @on_one_core
     def plan(
         self,
         rows_RC: np.ndarray,
@@ -188,6 +190,7 @@ class Optimizer:
             iterations=outcome.iterations,
         )
 
+    @on_one_core
     def prepare(
         self,
         rows_RC: np.ndarray,
