@@ -26,7 +26,7 @@ FLOORS: dict[str, tuple[set[str], set[str]]] = {
     "world_model": ({"plant", "data"}, {"numpy", "scipy", "torch"}),
     "constraints": ({"plant", "data"}, {"numpy", "torch"}),
     "simulation": ({"plant", "data"}, {"numpy", "scipy", "pyarrow"}),
-    "control": ({"plant", "data", "world_model", "constraints"}, {"numpy", "torch", "casadi", "threadpoolctl"}),
+    "control": ({"plant", "data", "world_model", "constraints"}, {"numpy", "torch", "casadi", "piqp", "threadpoolctl"}),
     "training": (
         {"plant", "data", "metrics", "world_model", "constraints"},
         {"numpy", "torch", "pytorch_lightning", "safetensors"},
@@ -73,6 +73,7 @@ HOMES: dict[str, set[str]] = {
     "pydantic": {"plant", "connectors"},  # a connector checks its own options
     "safetensors": {"training"},
     "numba": {"data"},
+    "piqp": {"control"},
     "threadpoolctl": {"control"},
 }
 # The commands, and what the command line shares with no other package.

@@ -1,4 +1,4 @@
-"""The quadratic program of one iteration, solved by a solver of the CasADi wheel.
+"""The quadratic program of one iteration.
 
 Shapes: P changes, Q slacks in use, A level rows, B soft rows.
 
@@ -12,32 +12,19 @@ and the worst of each slack that is broken joins them until none is: the optimum
 
 from __future__ import annotations
 
-import contextlib
-import io
 from dataclasses import dataclass, replace
-from typing import Any
 
-import casadi as ca
 import numpy as np
 
+from procmodel.control.engines import Standard, engine, is_there
 from procmodel.control.limits import SLACK_CURVATURE
 
-# In order of preference. On 87 programs of 16 changes, 40 slacks and 240 rows qpOASES took 1.5 ms and was right to 1e-8
-# each time, PIQP 7 ms and as right; DAQP took 1.9 ms and was wrong 48 times where the Hessian was nearly singular.
-SOLVERS = ("qpoases", "piqp", "daqp")
-_OPTIONS: dict[str, dict[str, Any]] = {
-    # Not its settings for predictive control, without ramping and refinement: a third faster, and silently wrong where
-    # ranks conflict.
-    "qpoases": {"error_on_fail": False, "printLevel": "none"},
-    "piqp": {"error_on_fail": False},
-    "daqp": {"error_on_fail": False, "daqp": {"primal_tol": 1e-9}},
-}
-# Shapes are rounded up to these, so that few solvers serve all ticks.
-_ROW_STEP, _SLACK_STEP = 16, 8
+# In order of preference; the next one is asked where one has no answer.
+SOLVERS = ("piqp", "qpoases", "daqp")
 # A solver's answer may leave the bounds by this, relative to 1 + the bound [-]; more is a failure whatever it says.
 _FEASIBILITY = 1e-6
 # A soft row that is broken by more joins the program [spans].
-_BROKEN = 1e-9
+_BROKEN = 1e-8
 # Rows this near to their limit are in it from the start [spans].
 _NEAR = 1e-3
 # So few rows are all handed over, and so often may more join before all do.
@@ -105,11 +92,10 @@ class Step:
 
 
 class QuadraticSolver:
-    """Solvers by name and shape, built when first needed and kept; one that failed is thrown away."""
+    """Solvers by name, the next one asked where one has no answer."""
 
     def __init__(self, solvers: tuple[str, ...] = SOLVERS) -> None:
-        self._names = tuple(name for name in solvers if ca.has_conic(name))
-        self._built: dict[tuple[str, int, int], Any] = {}
+        self._engines = {name: engine(name) for name in solvers if is_there(name)}
 
     def solve(self, program: QuadraticProgram) -> Step | None:
         """The first answer that holds what the program asks; None where no solver has one."""
@@ -137,61 +123,40 @@ class QuadraticSolver:
         return self._solved(program)
 
     def _solved(self, program: QuadraticProgram) -> Step | None:
-        padded = _padded(program)
-        rows, columns = padded["a"].shape
-        for name in self._names:
-            key = (name, columns, rows)
-            # qpOASES writes a banner to stdout whatever its print level; stdout belongs to --json.
-            with contextlib.redirect_stdout(io.StringIO()):
-                answer = self._answer(key, padded)
-            if answer is not None and (step := _step(program, name, answer)) is not None:
+        standard = _standard(program)
+        for name, one in self._engines.items():
+            found = one.solve(standard)
+            if found is not None and (step := _step(program, name, *found)) is not None:
                 return step
-            self._built.pop(key, None)
         return None
 
-    def _answer(self, key: tuple[str, int, int], padded: dict[str, np.ndarray]) -> Any | None:
-        name, columns, rows = key
-        if key not in self._built:
-            shape = {"h": ca.Sparsity.dense(columns, columns), "a": ca.Sparsity.dense(rows, columns)}
-            self._built[key] = ca.conic("plan", name, shape, _OPTIONS[name])
-        try:
-            answer = self._built[key](**padded)
-        except RuntimeError:  # CasADi's way of saying that a solver broke down
-            return None
-        return answer if self._built[key].stats()["success"] else None
 
-
-def _padded(program: QuadraticProgram) -> dict[str, np.ndarray]:
-    """The program as `casadi.conic` takes it, with slacks behind the changes and free rows at the end."""
+def _standard(program: QuadraticProgram) -> Standard:
+    """As solvers take it: the slacks behind the changes, the soft rows behind the levels."""
     changes, soft, slacks = len(program.gradient_P), len(program.excess_B), len(program.price_Q)
-    levels = len(program.level_low_A)
-    columns = changes + _up(slacks, _SLACK_STEP)
-    rows = _up(levels + soft, _ROW_STEP)
-    h, a = np.zeros((columns, columns)), np.zeros((rows, columns))
-    g, ubx = np.ones(columns), np.zeros(columns)
-    lba, uba = np.full(rows, -np.inf), np.full(rows, np.inf)
-    lba[levels + soft :], uba[levels + soft :] = -1.0, 1.0  # PIQP complains of rows without any bound
+    levels, columns = len(program.level_low_A), changes + slacks
+    h, a = np.zeros((columns, columns)), np.zeros((levels + soft, columns))
     h[:changes, :changes] = program.hessian_PP
-    g[:changes] = program.gradient_P
-    at = np.arange(changes, changes + slacks)
-    g[at], ubx[at] = program.price_Q, program.slack_most_Q
-    h[np.arange(changes, columns), np.arange(changes, columns)] = 1.0
+    at = np.arange(changes, columns)
     h[at, at] = SLACK_CURVATURE * program.price_Q
-    lbx = np.zeros(columns)
-    lbx[:changes], ubx[:changes] = program.least_P, program.most_P
     a[:levels, :changes] = program.levels_AP
-    lba[:levels], uba[:levels] = program.level_low_A, program.level_high_A
-    a[levels : levels + soft, :changes] = program.soft_BP
+    a[levels:, :changes] = program.soft_BP
     a[np.arange(levels, levels + soft), changes + program.slack_B] = -1.0
-    uba[levels : levels + soft] = -program.excess_B
-    return {"h": h, "g": g, "a": a, "lbx": lbx, "ubx": ubx, "lba": lba, "uba": uba}
+    return Standard(
+        h=h,
+        g=np.concatenate([program.gradient_P, program.price_Q]),
+        a=a,
+        lbx=np.concatenate([program.least_P, np.zeros(slacks)]),
+        ubx=np.concatenate([program.most_P, program.slack_most_Q]),
+        lba=np.concatenate([program.level_low_A, np.full(soft, -np.inf)]),
+        uba=np.concatenate([program.level_high_A, -program.excess_B]),
+    )
 
 
-def _step(program: QuadraticProgram, solver: str, answer: Any) -> Step | None:
+def _step(program: QuadraticProgram, solver: str, x: np.ndarray, price: np.ndarray) -> Step | None:
     """The solver's answer, put exactly inside the bounds; None where it is not an answer."""
-    changes, levels, soft = len(program.gradient_P), len(program.level_low_A), len(program.excess_B)
-    x = np.array(answer["x"])[:changes, 0]
-    price_B = np.array(answer["lam_a"])[levels : levels + soft, 0]
+    changes, levels = len(program.gradient_P), len(program.level_low_A)
+    x, price_B = x[:changes], price[levels:]
     if not (np.isfinite(x).all() and np.isfinite(price_B).all()):
         return None
     p = np.clip(x, program.least_P, program.most_P)
@@ -216,7 +181,3 @@ def _broken(program: QuadraticProgram, inside: np.ndarray, step: Step) -> np.nda
     worst_first = broken[np.argsort(-beyond_B[broken], kind="stable")]
     _, first = np.unique(program.slack_B[worst_first], return_index=True)
     return np.asarray(worst_first[first])
-
-
-def _up(count: int, step: int) -> int:
-    return -(-count // step) * step

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from procmodel.control import engines
 from procmodel.control.limits import SLACK_CURVATURE
 from procmodel.control.qp import SOLVERS, QuadraticProgram, QuadraticSolver
 from procmodel.control.ranks import solve_by_rank
@@ -180,19 +181,41 @@ def test_numbers_that_are_not_finite_have_no_solution() -> None:
     assert QuadraticSolver().solve(replace(program, gradient_P=np.full(CHANGES, np.nan))) is None
 
 
-def test_a_solver_that_fails_hands_over_to_the_next_and_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_solver_that_fails_hands_over_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     solver = QuadraticSolver()
     assert (step := solver.solve(random_program(0, 0.0))) is not None
     assert step.solver == SOLVERS[0]
-    answered = solver._answer
-    monkeypatch.setattr(solver, "_answer", lambda key, padded: None if key[0] == SOLVERS[0] else answered(key, padded))
+    monkeypatch.setattr(engines.Piqp, "solve", lambda self, program: None)
     assert (step := solver.solve(random_program(0, 0.0))) is not None
     assert step.solver == SOLVERS[1]
-    assert {key[0] for key in solver._built} == {SOLVERS[1]}
+
+
+def test_an_answer_outside_the_bounds_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = engines.Piqp.solve
+
+    def beyond(self: engines.Piqp, program: engines.Standard) -> tuple[np.ndarray, np.ndarray] | None:
+        found = answered(self, program)
+        return None if found is None else (found[0] + 1.0, found[1])
+
+    monkeypatch.setattr(engines.Piqp, "solve", beyond)
+    assert (step := QuadraticSolver().solve(random_program(0, 0.0))) is not None
+    assert step.solver == SOLVERS[1]
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_change_that_may_not_be_made_is_exactly_none(name: str) -> None:
+    """An MV that is out of service leaves the solver no room at all."""
+    free = random_program(3, 0.0)
+    least_P, most_P = (np.where(np.arange(CHANGES) % MVS == 0, 0.0, each) for each in (free.least_P, free.most_P))
+    step = QuadraticSolver((name,)).solve(replace(free, least_P=least_P, most_P=most_P))
+    assert step is not None
+    assert (step.change_P[::MVS] == 0.0).all()
+    assert (step.change_P[1::MVS] != 0.0).any()
 
 
 def test_nothing_is_written_to_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
-    QuadraticSolver(SOLVERS[:1]).solve(random_program(0, 0.5))
+    for name in SOLVERS:
+        assert QuadraticSolver((name,)).solve(random_program(0, 0.5)) is not None
     assert capfd.readouterr().out == ""
 
 
