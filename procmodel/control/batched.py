@@ -20,11 +20,10 @@ import numpy as np
 import torch
 
 from procmodel.control.batched_core import BatchCore
-from procmodel.control.batched_data import BatchProblem, BatchSolution, joined, on_device
+from procmodel.control.batched_data import BatchProblem, BatchSolution, on_device
 from procmodel.control.batched_given import beyond, limit_offsets, plant_of
 from procmodel.control.batched_past import BatchObserver, filled_all
 from procmodel.control.bias import BiasFilter
-from procmodel.control.fleet import Request
 from procmodel.control.horizon import Bounds
 from procmodel.control.limits import SoftLimits
 from procmodel.control.observer import dvs_ahead, history_of, missing_in
@@ -33,15 +32,12 @@ from procmodel.control.orders import TickOrders, orders_of
 from procmodel.control.plan import Plan, Status
 from procmodel.control.problem import Problem
 from procmodel.control.report import Reporter
+from procmodel.control.requests import Request
 from procmodel.control.sensitivities import Now
 from procmodel.control.watch import Watch
 from procmodel.data.window import Columns, Scaler
 from procmodel.errors import InputError
 from procmodel.plant import Plant
-
-# Problems that go through the iterations together, by the numbers in their derivatives: more is no faster, and memory
-# is finite.
-MOST_NUMBERS = {"cpu": 100_000, "cuda": 200_000_000}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,14 +105,17 @@ class BatchedOptimizer:
         self.alone = Optimizer(plant=plant, model=model, scaler=scaler, backoff_HY=backoff_HY, bias=bias)
         if why := beyond(plant, self.alone, model, heads=bool(heads), members=bool(members)):
             raise InputError(f"batched advice: {why}. Plan such requests with Fleet, which solves any problem.")
-        self._plant, self._scaler, self._device = plant, scaler, device
+        self._plant, self._scaler = plant, scaler
         self._columns, horizon = Columns.of(plant), self.alone.horizon
         self.shared = plant_of(self.alone, model, scaler)
         self._core = BatchCore(on_device(self.shared, device))
         self._past = BatchObserver.of(model, scaler, self._columns, horizon.steps, bias or BiasFilter(), device)
         self._report = Reporter(plant=plant, forecaster=self.alone.forecaster, cost=self.alone.cost)
-        numbers = horizon.steps * horizon.blocks * len(plant.mvs) * max(len(plant.cvs), len(self.alone.limits.limits))
-        self._most = max(16, MOST_NUMBERS[torch.device(device).type] // numbers)
+
+    @property
+    def has_ramps(self) -> bool:
+        """Whether a limit goes on from where the plan before had it."""
+        return any(tag.ramp is not None for tag in self._plant.tags.values())
 
     def plan(self, requests: Sequence[Request]) -> list[Plan]:
         """A plan for each request, in their order; errors are those of `Optimizer.plan`."""
@@ -155,11 +154,7 @@ class BatchedOptimizer:
 
     def solve_tensors(self, problems: BatchProblem) -> BatchSolution:
         """The solution of problems as tensors, piece by piece; both on the processor."""
-        pieces = []
-        for start in range(0, len(problems), self._most):
-            piece = problems.take(torch.arange(start, min(start + self._most, len(problems))))
-            pieces.append(on_device(self._core.solve(on_device(piece, self._device)), "cpu"))
-        return joined(pieces)
+        return self._core.solve_in_pieces(problems)
 
     def _solved(
         self, requests: Sequence[Request]

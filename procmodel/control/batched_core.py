@@ -21,7 +21,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
-from procmodel.control.batched_data import BatchPlant, BatchProblem, BatchSolution
+from procmodel.control.batched_data import BatchPlant, BatchProblem, BatchSolution, joined, on_device
 from procmodel.control.batched_qp import Programs, Steps, solve_programs
 
 MOST_LINEARISATIONS, MOST_CORRECTIONS = 20, 3
@@ -29,7 +29,10 @@ SHORTER = (0.5, 0.2, 0.05)
 # As in `sqp.py`: what a step must promise, relative to the cost and per row, and what counts as a straight forecast.
 RELATIVE_GAIN, ROW_GAIN, EXACT = 1e-4, 1e-8, 1e-5
 REGULARISATION = 1e-9
-# Slack of a more important rank above which the ranks are in conflict [spans].
+# Problems that go through the iterations together, by the numbers in their derivatives: more is no faster, and memory
+# is finite (200 M take about 12 GB).
+MOST_NUMBERS = {"cpu": 100_000, "cuda": 200_000_000}
+# Slack above which ranks are in conflict [spans].
 NOTHING = 1e-7
 
 
@@ -76,18 +79,23 @@ class BatchCore:
         self._hessian_PP = 2.0 * rest + torch.diag(plant.move_P)
         self._curvature = float(plant.curvature)
 
+    def solve_in_pieces(self, problems: BatchProblem) -> BatchSolution:
+        """The same for any number of problems on the processor; the solution is there, too."""
+        numbers = self._moved_NPU[..., 0].numel() * max(len(self._plant.span_Y), len(self._plant.rank_R))
+        most = max(16, MOST_NUMBERS[self._rows_AP.device.type] // numbers)
+        pieces = [problems.take(torch.arange(len(problems))[at : at + most]) for at in range(0, len(problems), most)]
+        return joined([on_device(self.solve(on_device(piece, self._rows_AP.device)), "cpu") for piece in pieces])
+
     @torch.no_grad()
     def solve(self, problems: BatchProblem) -> BatchSolution:
         """All problems, from the better of their starts."""
         batch = len(problems)
         changes = self._best_start(problems)
-        device = changes.device
-        yes = torch.zeros(batch, dtype=torch.bool, device=device)
-        converged, conflict, made = yes.clone(), yes.clone(), torch.zeros(batch, dtype=torch.int64, device=device)
-        promise = torch.zeros(batch, dtype=changes.dtype, device=device)
+        converged, conflict = changes.new_zeros((2, batch), dtype=torch.bool)
+        made, promise = changes.new_zeros(batch, dtype=torch.int64), changes.new_zeros(batch)
         outputs, mvs = len(self._plant.span_Y), len(self._plant.span_U)
-        gain = torch.zeros((batch, outputs, mvs), dtype=changes.dtype, device=device)
-        active, given = torch.arange(batch, device=device), problems
+        gain = changes.new_zeros((batch, outputs, mvs))
+        active, given = torch.arange(batch, device=changes.device), problems
         for iteration in range(MOST_LINEARISATIONS):
             at, jacobian = self._linearised(given, changes[active])
             if not iteration:
@@ -97,9 +105,9 @@ class BatchCore:
             promised, conflict[active] = self._promised(program, at, step)
             lin = _Linear(jacobian_BYNP=jacobian, program=program, promised_B=promised)
             small = step.solved_B & (promised <= self._enough(at))
-            promise[active] = promised / at.merit_B.clamp_min(1e-12)
             made[active] += 1
             moved, better, straight = self._moved(given, changes[active], at, lin, step)
+            promise[active] = torch.where(straight, 0.0, promised / at.merit_B.clamp_min(1e-12))
             changes[active] = torch.where((better & ~small).unsqueeze(1), moved, changes[active])
             ended = small | straight | ~better
             converged[active] = small | straight | (~better & step.solved_B & (promised <= 10 * self._enough(at)))

@@ -103,7 +103,7 @@ class BatchSolution:
         changes_BP: The plans [spans].
         moves_BNU, y_BNY: The plans as MV rows, and the CVs that come of them.
         cost_B, merit_B: Without and with penalties, as `Trial` has them.
-        promise_B: What the last program promised to gain, relative to the merit; not taken up.
+        promise_B: What the last program promised to gain, relative to the merit; 0 where all of it was gained.
         gain_BYU: d CV of the last row / d first change [unit/unit], where the iterations began.
         converged_B: No step promises more. A plan of one that did not converge is feasible, no more.
         conflict_B: A limit that is not of the least important rank is exceeded while others count as much.

@@ -17,9 +17,9 @@ from experiments.latency_sizes import LARGE, SMALL, Rig, Size, rig
 from procmodel.control.batched import BatchedOptimizer
 from procmodel.control.batched_data import load_problems, save_problems
 from procmodel.control.bias import BiasFilter
-from procmodel.control.fleet import Request
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Status
+from procmodel.control.requests import Request
 from procmodel.control.watch import Watch
 from procmodel.errors import DatasetError, InputError, PlantFileError
 from procmodel.world_model.protocol import rollout
