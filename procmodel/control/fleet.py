@@ -10,7 +10,7 @@ problems are small, with the same answers but for the tolerances at which both s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,14 +23,26 @@ from procmodel.control.workers import Workers
 
 
 class Fleet(Workers[Optimizer | BatchedOptimizer]):
-    """Optimizers in worker processes, as they are made: `Optimizer`, or `BatchedOptimizer` with the same arguments."""
+    """Optimizers in worker processes.
+
+    Args:
+        make: Builds an `Optimizer`, or a `BatchedOptimizer` of the same arguments; must be picklable.
+        workers: None takes the cores there are; one works in this process.
+        pieces: Into which a worker's share of the requests is cut: several, since problems differ in what they take;
+            one for batched optimizers, which are the faster the more they get at once.
+    """
+
+    def __init__(
+        self, make: Callable[[], Optimizer | BatchedOptimizer], *, workers: int | None = None, pieces: int = 4
+    ) -> None:
+        super().__init__(make, workers=workers)
+        self._pieces = pieces
 
     def plan(self, requests: Sequence[Request]) -> list[Plan]:
         """A plan for each request, in their order; errors are those of `Optimizer.plan`."""
         if not requests:
             return []
-        # Several pieces per worker, since problems differ in what they take.
-        length = math.ceil(len(requests) / (4 * self.workers))
+        length = math.ceil(len(requests) / (self._pieces * self.workers))
         pieces = [requests[at : at + length] for at in range(0, len(requests), length)]
         return [plan for plans in self.each(_plan_each, pieces) for plan in plans]
 

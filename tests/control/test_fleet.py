@@ -53,7 +53,7 @@ def test_batched_workers_plan_as_one_at_a_time_does(ramp: float | None) -> None:
     plant = make_plant(tags, horizon="60 s", blocks=4)
     parts = {"plant": plant, "model": latent_model(plant), "scaler": unit_scaler(plant)}
     setpoints = {"Purity": 0.3}
-    with Fleet(partial(BatchedOptimizer, **parts), workers=1) as fleet:
+    with Fleet(partial(BatchedOptimizer, **parts), workers=1, pieces=1) as fleet:
         found = fleet.plan([Request(rows_RC=RECORD[at : at + 18], setpoints=setpoints) for at in range(6)])
         tested = fleet.backtest(RECORD, range(20, 26), setpoints=setpoints)
     alone, previous = Optimizer(**parts), None
