@@ -83,7 +83,7 @@ class BatchCore:
         """The same for any number of problems on the processor; the solution is there, too."""
         numbers = self._moved_NPU[..., 0].numel() * max(len(self._plant.span_Y), len(self._plant.rank_R))
         most = max(16, MOST_NUMBERS[self._rows_AP.device.type] // numbers)
-        pieces = [problems.take(torch.arange(len(problems))[at : at + most]) for at in range(0, len(problems), most)]
+        pieces = [problems.take(slice(at, at + most)) for at in range(0, len(problems), most)]
         return joined([on_device(self.solve(on_device(piece, self._rows_AP.device)), "cpu") for piece in pieces])
 
     @torch.no_grad()

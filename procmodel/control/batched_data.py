@@ -87,7 +87,7 @@ class BatchProblem:
     offset_BRN: Tensor
     starts_BKP: Tensor
 
-    def take(self, at: Tensor) -> Self:
+    def take(self, at: Tensor | slice) -> Self:
         """Some of the problems."""
         return replace(self, **{each.name: getattr(self, each.name)[at] for each in fields(self)})
 

@@ -221,10 +221,11 @@ def solve_programs(programs: Programs) -> Steps:
     every = 1 if at.t.device.type == "cpu" else 4
     done = torch.zeros(batch, dtype=torch.bool, device=at.t.device)
     made = torch.zeros(batch, dtype=torch.int64, device=at.t.device)
+    lost = torch.zeros_like(done)
     for iteration in range(MOST_ITERATIONS):
         residuals = method.residuals(at)
         done = done | _solved(programs, method, at, residuals)
-        if iteration % every == 0 and bool(done.all()):
+        if iteration % every == 0 and bool((done | lost).all()):
             break
         mu = (at.t * at.z).mean(dim=1, keepdim=True)
         w = at.z / at.t
@@ -235,7 +236,8 @@ def solve_programs(programs: Programs) -> Steps:
         rc = at.t * at.z + guess.t * guess.z - mu * (left / mu) ** 3
         step = method.step(at, w, factor, residuals, rc)
         length = (SHORT_OF * _reach(at, step)).clamp_max(1.0)
-        go = ~done.unsqueeze(1) & length.isfinite()
+        lost = lost | ~length.isfinite().squeeze(1)
+        go = ~(done | lost).unsqueeze(1)
         at = _Point(
             p=torch.where(go, at.p + length * step.p, at.p),
             t=torch.where(go, at.t + length * step.t, at.t),

@@ -263,6 +263,18 @@ def test_single_problems_that_ask_more_have_the_optimizers_answer() -> None:
     assert [plan.status.usable for plan in plans] == [True, True, False, False, True]
 
 
+def test_a_forecast_that_is_no_number_is_no_plan_and_harms_no_other(small: Rig) -> None:
+    optimizer = batched(small)
+    problems = optimizer.given(requests_of(small, 5)).problems
+    known = optimizer.solve_tensors(problems)
+    latent_BD = problems.latent_BD.clone()
+    latent_BD[2, 0] = np.nan
+    found = optimizer.solve_tensors(replace(problems, latent_BD=latent_BD))
+    assert found.converged_B.tolist() == [True, True, False, True, True]
+    sound = torch.tensor([0, 1, 3, 4])
+    torch.testing.assert_close(found.changes_BP[sound], known.changes_BP[sound], atol=1e-8, rtol=0.0)
+
+
 def test_wrong_requests_are_told_as_by_the_optimizer() -> None:
     optimizer = BatchedOptimizer(**COLUMN_PARTS)
     with pytest.raises(PlantFileError, match="unknown CV"):
