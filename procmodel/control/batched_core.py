@@ -29,8 +29,7 @@ SHORTER = (0.5, 0.2, 0.05)
 # As in `sqp.py`: what a step must promise, relative to the cost and per row, and what counts as a straight forecast.
 RELATIVE_GAIN, ROW_GAIN, EXACT = 1e-4, 1e-8, 1e-5
 REGULARISATION = 1e-9
-# Problems that go through the iterations together, by the numbers in their derivatives: more is no faster, and memory
-# is finite (200 M take about 12 GB).
+# Problems solved together, by the numbers in their derivatives: more is no faster, and 200 M take about 12 GB.
 MOST_NUMBERS = {"cpu": 100_000, "cuda": 200_000_000}
 # Slack above which ranks are in conflict [spans].
 NOTHING = 1e-7
