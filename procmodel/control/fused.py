@@ -100,6 +100,13 @@ class DenseCell:
         self._latent, self._top = out.shape[1], out.shape[0] - first.shape[0]
         self._room: dict[str, np.ndarray] = {}
 
+    @property
+    def matrices(self) -> dict[str, np.ndarray]:
+        """All of them by name, the further layers stacked: [J, H, H] and [J, H]."""
+        hidden, bias = (np.array([layer[i] for layer in self._hidden]) for i in range(2))
+        drives = {"drive_first": self._drive_first, "drive_out": self._drive_out}
+        return {"first": self._first, "hidden": hidden, "hidden_bias": bias, "out": self._out, **drives}
+
     def roll(self, latent_D: np.ndarray, u_KNU: np.ndarray, d_NV: np.ndarray) -> Tape:
         plans, steps = u_KNU.shape[:2]
         top, end = self._top, self._top + self._latent

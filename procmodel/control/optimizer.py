@@ -18,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeGuard
 
 import numpy as np
 
@@ -207,7 +208,7 @@ class Optimizer:
         derivatives. Arguments as handed to the `plan` that gave `previous`; None where there is nothing to prepare,
         as over several scenarios.
         """
-        if not self._usable(previous) or not self.forecaster.is_by_hand or self._others:
+        if not self.usable(previous) or not self.forecaster.is_by_hand or self._others:
             return None
         problem = self.problem(rows_RC, setpoints=setpoints, future_dv_HV=future_dv_HV, out_of_service=out_of_service)
         expected = problem.forecaster.forecast(problem.now, previous.moves[None])
@@ -315,7 +316,7 @@ class Optimizer:
         """No move at all, the closest to it that the hard limits allow, and the previous plan one advice later."""
         still_NU = np.tile(problem.nominal.now.start_U, (self.horizon.steps, 1))
         rows = [still_NU]
-        if previous is not None and self._usable(previous):
+        if previous is not None and self.usable(previous):
             rows.append(self.horizon.shifted(previous.moves))
         changes_KMU = np.array([problem.as_changes(rows_NU) for rows_NU in (still_NU, *rows)])
         inside_KNU = [problem.rows(c_MU) for c_MU in changes_KMU[1:]]
@@ -325,7 +326,10 @@ class Optimizer:
         trial = problem.evaluate(changes_KMU, np.array([still_NU, *inside_KNU]))
         return trial.only(0), trial.only(1), trial.only(2) if len(rows) > 1 else None
 
-    def _usable(self, previous: Plan) -> bool:
+    def usable(self, previous: Plan | None) -> TypeGuard[Plan]:
+        """Whether a plan may be where iterations start."""
+        if previous is None:
+            return False
         shape = (self.horizon.steps, len(self._columns.mv))
         fits = previous.mvs == tuple(self._plant.mvs) and previous.moves.shape == shape
         return previous.status.usable and fits and bool(np.isfinite(previous.moves).all())

@@ -1,0 +1,141 @@
+"""The latent model of `fused.py` for many problems at once: rollouts, and derivatives of the CVs by all changes.
+
+Shapes: B problems, N rows of the horizon, M blocks, U MVs, P = M * U changes, D latent, V DVs, Y CVs,
+H units of a layer. Scaled unless units are named, float64.
+
+Tangents stand first in every array, problems second: those that have not begun yet are then left off by a slice, and
+each layer is one matrix product over the rows of all tangents of all problems.
+
+Imports torch alone, for machines that have little else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchModel:
+    """A stage map with tanh layers and a read-out, as bare matrices.
+
+    Attributes:
+        first, out, drive_first, drive_out: As of `DenseCell`.
+        hidden, hidden_bias: Of its further layers, [J, H, H] and [J, H].
+        linear, offset: Of the read-out, [D, Y] and [Y].
+        read, read_bias, read_inner, read_inner_bias, read_last, read_last_bias: Of what a network adds to it: first
+            layer, further ones stacked as `hidden`, last one.
+        centre_U, spread_U, centre_Y, spread_Y: Of the scaler [unit].
+    """
+
+    first: Tensor
+    hidden: Tensor
+    hidden_bias: Tensor
+    out: Tensor
+    drive_first: Tensor
+    drive_out: Tensor
+    linear: Tensor
+    offset: Tensor
+    read: Tensor
+    read_bias: Tensor
+    read_inner: Tensor
+    read_inner_bias: Tensor
+    read_last: Tensor
+    read_last_bias: Tensor
+    centre_U: Tensor
+    spread_U: Tensor
+    centre_Y: Tensor
+    spread_Y: Tensor
+
+    def roll(self, latent_BD: Tensor, moves_BNU: Tensor, dv_BNV: Tensor, *, keep: bool = False) -> BatchTape:
+        """Latents of one plan for each of B problems.
+
+        Args:
+            moves_BNU: [unit].
+            dv_BNV: Scaled.
+            keep: Whether derivatives will be asked for.
+        """
+        steps = moves_BNU.shape[1]
+        u_NBU = ((moves_BNU - self.centre_U) / self.spread_U).transpose(0, 1)
+        driven_NBV = dv_BNV.transpose(0, 1)
+        pre = torch.nn.functional.pad(driven_NBV, (0, 1), value=1.0) @ self.drive_first
+        post = torch.nn.functional.pad(driven_NBV, (0, 1), value=1.0) @ self.drive_out
+        z_BD, latents, layers = latent_BD, [], []
+        for n in range(steps):
+            seen = torch.cat([z_BD, u_NBU[n]], dim=1)
+            below = torch.tanh(torch.addmm(pre[n], seen, self.first))
+            stack = [below]
+            for weight, bias in zip(self.hidden, self.hidden_bias, strict=True):
+                below = torch.tanh(torch.addmm(bias, below, weight))
+                stack.append(below)
+            z_BD = torch.addmm(post[n], torch.cat([below, seen], dim=1), self.out)
+            latents.append(z_BD)
+            if keep:
+                layers.append(torch.stack(stack))
+        return BatchTape(latents_NBD=torch.stack(latents), layers=tuple(layers))
+
+    def cvs(self, latents_NBD: Tensor) -> Tensor:
+        """CVs without bias, [B, N, Y] [unit]."""
+        z_LD = latents_NBD.flatten(0, 1)
+        y_LY = z_LD @ self.linear + self.offset + self._read_layers(z_LD)[-1] @ self.read_last + self.read_last_bias
+        y_NBY = y_LY.reshape(*latents_NBD.shape[:2], -1) * self.spread_Y + self.centre_Y
+        return y_NBY.transpose(0, 1)
+
+    def sensitivity(self, tape: BatchTape, push_NPU: Tensor, begun: tuple[int, ...]) -> Tensor:
+        """d CV / d change, [B, Y, N, P] [unit per change].
+
+        Args:
+            push_NPU: Derivative of the scaled MVs of each row by each change.
+            begun: The first so many changes have moved something by this row; never falls.
+        """
+        steps, batch, size = tape.latents_NBD.shape
+        changes, mvs = push_NPU.shape[1:]
+        slopes = self._read_out_slopes(tape.latents_NBD)
+        z = torch.zeros((changes, batch, size), dtype=slopes.dtype, device=slopes.device)
+        found = torch.zeros((batch, slopes.shape[2], steps, changes), dtype=slopes.dtype, device=slopes.device)
+        for n in range(steps):
+            p = begun[n]
+            seen = torch.cat([z[:p], push_NPU[n, :p, None].expand(p, batch, mvs)], dim=2)
+            below = seen.view(p * batch, -1) @ self.first
+            for i, layer in enumerate(tape.layers[n]):
+                if i:
+                    below = below @ self.hidden[i - 1]
+                below.view(p, batch, -1).mul_(1.0 - layer.square())
+            top = self.first.shape[1] if not len(self.hidden) else self.hidden.shape[2]
+            after = torch.addmm(below @ self.out[:top], seen.view(p * batch, -1), self.out[top:])
+            z[:p] = after.view(p, batch, size)
+            found[:, :, n, :p] = slopes[n] @ z[:p].permute(1, 2, 0)
+        return found
+
+    def _read_out_slopes(self, latents_NBD: Tensor) -> Tensor:
+        """d CV / d latent, [N, B, Y, D] [unit]; from the CVs back, since they are fewer than the latents."""
+        z_LD = latents_NBD.flatten(0, 1)
+        layers = self._read_layers(z_LD)
+        outputs = self.linear.shape[1]
+        pull = self.read_last.T * (1.0 - layers[-1].square()).unsqueeze(1)
+        for weight, layer in zip(self.read_inner.flip(0), layers[-2::-1], strict=True):
+            pull = (pull.flatten(0, 1) @ weight.T).reshape(len(z_LD), outputs, -1)
+            pull = pull * (1.0 - layer.square()).unsqueeze(1)
+        slopes = (pull.flatten(0, 1) @ self.read.T).reshape(len(z_LD), outputs, -1) + self.linear.T
+        return (slopes * self.spread_Y.unsqueeze(1)).reshape(*latents_NBD.shape[:2], outputs, -1)
+
+    def _read_layers(self, z_LD: Tensor) -> list[Tensor]:
+        layers = [torch.tanh(torch.addmm(self.read_bias, z_LD, self.read))]
+        for weight, bias in zip(self.read_inner, self.read_inner_bias, strict=True):
+            layers.append(torch.tanh(torch.addmm(bias, layers[-1], weight)))
+        return layers
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchTape:
+    """What a rollout leaves for its derivatives.
+
+    Attributes:
+        latents_NBD: After each row.
+        layers: Of each row, [J + 1, B, H]; empty where no derivatives were to be asked for.
+    """
+
+    latents_NBD: Tensor
+    layers: tuple[Tensor, ...]
