@@ -48,7 +48,7 @@ class Size:
 
 SIZES = (
     Size(name="default", latent=16, hidden=64, batch=128, batches=1000),
-    Size(name="medium", latent=64, hidden=512, batch=1024, batches=300),
+    Size(name="medium", latent=64, hidden=512, batch=1024, batches=200),
     Size(name="large", latent=256, hidden=4096, batch=2048, batches=20),
 )
 
