@@ -47,8 +47,8 @@ class Size:
 
 
 SIZES = (
-    Size(name="default", latent=16, hidden=64, batch=128, batches=1000),
-    Size(name="medium", latent=64, hidden=512, batch=1024, batches=200),
+    Size(name="default", latent=16, hidden=64, batch=128, batches=400),
+    Size(name="medium", latent=64, hidden=512, batch=1024, batches=100),
     Size(name="large", latent=256, hidden=4096, batch=2048, batches=20),
 )
 

@@ -6,6 +6,7 @@ A CUDA graph asks for all of them at once; what they compute stays the same.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import cast
@@ -96,7 +97,12 @@ def recorded(loss: Loss, values_BTC: Tensor, mask_BTC: Tensor, pool: object | No
     device = values_BTC.device
     before = torch.cuda.get_rng_state(device)
     sample = (values_BTC.clone(), mask_BTC.clone())
-    with torch.cuda.device(device):
-        step = torch.cuda.make_graphed_callables(loss, sample, allow_unused_input=True, pool=pool)  # type: ignore[arg-type]
+    gc.collect()
+    gc.disable()  # an older graph that is thrown away in the middle of a recording breaks it off
+    try:
+        with torch.cuda.device(device):
+            step = torch.cuda.make_graphed_callables(loss, sample, allow_unused_input=True, pool=pool)  # type: ignore[arg-type]
+    finally:
+        gc.enable()
     torch.cuda.set_rng_state(before, device)
     return cast(Step, step)
