@@ -28,6 +28,7 @@ from procmodel.runtime.announced import future_dvs, other_courses, read_announce
 from procmodel.runtime.loop import Advisor, Planner
 from procmodel.runtime.ticks import Orders
 from procmodel.training.artifact import Artifact
+from procmodel.world_model.correction import BiasFilter
 from procmodel.world_model.protocol import WorldModel
 from procmodel.world_model.slow import SlowRows
 
@@ -64,6 +65,7 @@ def optimizer_of(plant: Plant, artifact: Artifact) -> Optimizer:
         scaler=artifact.scaler,
         heads=heads,
         backoff_HY=_soon(artifact.calibration.backoff_HY),
+        bias=BiasFilter(trust=artifact.calibration.trust),
         members=_members(plant, artifact),
         soon=REACT,
     )

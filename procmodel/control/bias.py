@@ -6,8 +6,9 @@ m remembered targets, C columns, D latent, U MVs, V DVs, Y CVs.
     b_k = sum_j w_j ( y[t-j] - y^[t-j | t-j-k] ) / sum_j w_j,    w_j = decay^j, j = 0..m-1, k = 1..N
 
 is the error that forecasts issued k rows ago, along the moves actually made since, have now; the forecast k rows ahead
-is corrected by it. At rest with a wrong model or an unmeasured disturbance every past forecast is wrong by the same
-amount as the present one, so the corrected forecast stays where the plant is and no offset remains.
+is corrected by it, as far as it may be believed (`procmodel/world_model/correction.py`). At rest with a wrong model or
+an unmeasured disturbance every past forecast is wrong by the same amount as the present one, so the corrected forecast
+stays where the plant is and no offset remains where the whole error is believed.
 """
 
 from __future__ import annotations
@@ -20,27 +21,6 @@ from torch import Tensor
 
 from procmodel.data.window import Columns, Scaler
 from procmodel.world_model.protocol import WorldModel
-
-
-@dataclass(frozen=True, kw_only=True)
-class BiasFilter:
-    """How past errors are averaged.
-
-    Attributes:
-        memory: m, the targets looked back at.
-        decay: Weight of an error relative to the next newer one [-].
-
-    The defaults had the least tracking cost of nine filters on two noisy tanks under a step, slow and fast unmeasured
-    inflows, with a right model and with gains 15 % off: 0.34 to 1.84 thousandths against 0.71 to 2.13 for 16. A longer
-    memory is calmer by a tenth of the travel, and late.
-    """
-
-    memory: int = 4
-    decay: float = 0.8
-
-    def weights(self) -> np.ndarray:
-        """Per target, newest first, [m]."""
-        return self.decay ** np.arange(self.memory)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,17 +106,3 @@ def missed(
         errors[k, : len(z)] = missed[::-1]
         at += len(z)
     return np.where(np.isfinite(errors), errors, np.nan)
-
-
-def correction(errors_NmY: np.ndarray, bias: BiasFilter) -> np.ndarray:
-    """b_1..b_N, [N, Y] [unit], from past errors with index 0 of the first axis at lag 0.
-
-    A lag without any error takes that of the nearest shorter one; a CV without any is not corrected.
-    """
-    weights = np.where(np.isfinite(errors_NmY), bias.weights()[None, :, None], 0.0)
-    total = weights.sum(axis=1)
-    sums = (weights * np.nan_to_num(errors_NmY)).sum(axis=1)
-    mean = np.divide(sums, total, out=np.full_like(sums, np.nan), where=total > 0)
-    known = np.maximum.accumulate(np.where(np.isfinite(mean), np.arange(len(mean))[:, None], -1), axis=0)
-    held = np.take_along_axis(mean, np.maximum(known, 0), axis=0)
-    return np.where(known >= 0, held, 0.0)[1:]

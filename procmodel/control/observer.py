@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from procmodel.control.bias import BiasFilter, correction, filled
+from procmodel.control.bias import filled
 from procmodel.control.horizon import Horizon
 from procmodel.control.past import PastForecasts
 from procmodel.control.sensitivities import Forecaster, Head, Now
@@ -18,6 +18,7 @@ from procmodel.control.watch import Watch
 from procmodel.data.window import Columns, Scaler
 from procmodel.errors import DatasetError
 from procmodel.plant import Plant
+from procmodel.world_model.correction import BiasFilter, correction
 from procmodel.world_model.protocol import WorldModel
 
 

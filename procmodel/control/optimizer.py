@@ -22,7 +22,7 @@ from typing import TypeGuard
 
 import numpy as np
 
-from procmodel.control.bias import BiasFilter, filled
+from procmodel.control.bias import filled
 from procmodel.control.horizon import Horizon
 from procmodel.control.limits import SoftLimits
 from procmodel.control.objective import StageCost
@@ -44,6 +44,7 @@ from procmodel.errors import DatasetError, PlantFileError
 from procmodel.plant import Plant
 from procmodel.plant import Status as TagStatus
 from procmodel.plant.changes import LimitChanges
+from procmodel.world_model.correction import BiasFilter
 from procmodel.world_model.protocol import WorldModel
 
 _WORSE = ", and the previous plan would now be worse than no move"

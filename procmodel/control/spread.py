@@ -21,7 +21,7 @@ from procmodel.control.problem import Problem, Solvable, Trial
 from procmodel.errors import ArtifactError
 from procmodel.plant import Plant
 
-QUANTILE = 1.645
+QUANTILE = 1.282
 
 
 def backoff_rows(plant: Plant, backoff_HY: np.ndarray | None, steps: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from procmodel.data.sealed import read_sealed, write_sealed
 from procmodel.data.window import Scaler
 from procmodel.errors import ArtifactError
 from procmodel.plant import Plant
+from procmodel.world_model.correction import Trust
 from procmodel.world_model.latent_model import LatentModel, ModelConfig
 from procmodel.world_model.support import Support
 
@@ -34,6 +35,7 @@ class Calibration:
 
     Attributes:
         backoff_HY: Quantile of the corrected forecast's error k rows ahead, per CV, never falling [unit].
+        trust: How far past errors correct a forecast; None in artifacts of 0.1: they are believed whole.
         surprise_limit: Quantile of the surprise on normal data.
         confidence: Of the backoff [-].
         error_covariance_YY: Of the errors one row ahead on normal data, by which surprise is measured [scaled]; None:
@@ -44,6 +46,7 @@ class Calibration:
     surprise_limit: float
     confidence: float
     error_covariance_YY: np.ndarray | None = None
+    trust: Trust | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,7 @@ def save_artifact(artifact: Artifact, folder: Path | str) -> Path:
             "surprise_limit": artifact.calibration.surprise_limit,
             "confidence": artifact.calibration.confidence,
             "error_covariance": _listed(artifact.calibration.error_covariance_YY),
+            "trust": _trust_facts(artifact.calibration.trust),
         },
         "heads": [head.to_dict() for head in artifact.heads],
         "support": None if artifact.support is None else artifact.support.to_dict(),
@@ -126,6 +130,7 @@ def load_artifact(folder: Path | str, plant: Plant) -> Artifact:
                 surprise_limit=calibration["surprise_limit"],
                 confidence=calibration["confidence"],
                 error_covariance_YY=_array(calibration.get("error_covariance")),
+                trust=_trust(calibration.get("trust")),
             ),
             heads=tuple(ConstraintHead.from_dict(head) for head in facts["heads"]),
             support=Support.from_dict(facts["support"]) if facts.get("support") else None,
@@ -148,6 +153,14 @@ def _listed(values: np.ndarray | None) -> list[Any] | None:
 
 def _array(values: list[Any] | None) -> np.ndarray | None:
     return None if values is None else np.array(values)
+
+
+def _trust_facts(trust: Trust | None) -> dict[str, Any] | None:
+    return None if trust is None else {"gain": trust.gain_HY.tolist(), "usual": trust.usual_HY.tolist()}
+
+
+def _trust(facts: dict[str, Any] | None) -> Trust | None:
+    return None if facts is None else Trust(gain_HY=np.array(facts["gain"]), usual_HY=np.array(facts["usual"]))
 
 
 def _weights(member: int) -> str:

@@ -20,12 +20,12 @@ from procmodel.data.windows import Windows
 from procmodel.errors import DatasetError, LabelError
 from procmodel.plant import Constraint
 from procmodel.training.artifact import Calibration
+from procmodel.world_model.correction import BiasFilter, corrected, doubt_of, reading_noise, trust_of
 from procmodel.world_model.latent_model import LatentModel, forward_fill
 from procmodel.world_model.protocol import rollout
 from procmodel.world_model.support import Support
 from procmodel.world_model.surprise import error_covariance, errors_ahead, surprises
 
-_MOST_WINDOWS = 4000
 _AT_ONCE = 2048
 _NORMAL = 0.999
 """Share of normal rows whose surprise is to stay below the limit: a false hold every 1,000 rows."""
@@ -36,8 +36,8 @@ def calibrate(
 ) -> Calibration:
     """Error quantiles of the corrected forecast, and the surprise limit, on the held-back stretches.
 
-    The correction is the optimizer's in its plainest form: the error that the forecast issued k rows ago has now.
-    Over recorded moves these errors hold the unmeasured disturbances too, so the allowance is on the safe side.
+    The correction is the optimizer's own, filter and trust included. Over recorded moves these errors hold the
+    unmeasured disturbances too, so the allowance is on the safe side.
     """
     columns = model.config.columns
     misses, errors, judged = [], [], []
@@ -45,7 +45,7 @@ def calibrate(
         rows = values_TC[stretch.start : stretch.stop]
         if len(rows) <= model.rows + horizon:
             continue
-        misses.append(_corrected_misses(model, scaler, rows, horizon))
+        misses.append(_misses(model, scaler, rows, horizon))
         errors.append(errors_ahead(model, scaler, columns, rows))
         judged.append(rows)
     covariance = error_covariance(np.concatenate(errors)) if errors else np.eye(len(columns.cv))
@@ -57,23 +57,24 @@ def calibrate(
             f"Doubt cannot be calibrated: no held-back stretch is longer than {model.rows + horizon} rows (window and "
             "horizon) with a good CV in it. Record more, or shorten advice.horizon or training.window."
         )
-    miss_WHY = np.concatenate(misses)
-    count = np.isfinite(miss_WHY).sum(axis=0)
-    quantile = np.where(count > 0, np.nanquantile(np.where(count > 0, np.abs(miss_WHY), 0.0), confidence, axis=0), 0.0)
+    trust = trust_of(misses, BiasFilter())
+    bias = BiasFilter(trust=trust)
+    left_WHY = np.concatenate([corrected(miss_WHY, bias) for miss_WHY in misses])
+    noise_Y = reading_noise([rows[:, columns.cv] for rows in judged])
     smooth = np.convolve(known, np.ones(5) / 5, mode="valid") if len(known) > 5 else known
     return Calibration(
-        backoff_HY=np.maximum.accumulate(quantile, axis=0),
+        backoff_HY=doubt_of(left_WHY, noise_Y, confidence),
+        trust=trust,
         surprise_limit=float(1.5 * np.quantile(smooth, _NORMAL)),
         confidence=confidence,
         error_covariance_YY=covariance,
     )
 
 
-def _corrected_misses(model: LatentModel, scaler: Scaler, rows_TC: np.ndarray, horizon: int) -> np.ndarray:
-    """Forecast error minus the error seen when the forecast was issued, [W, H, Y] [unit]; NaN where unknown."""
+def _misses(model: LatentModel, scaler: Scaler, rows_TC: np.ndarray, horizon: int) -> np.ndarray:
+    """Errors of forecasts issued row after row along the recorded moves, [W, H, Y] [unit]; NaN in gaps."""
     columns, length = model.config.columns, model.rows + horizon
     windows = Windows(rows_TC, scaler, columns, dtype=torch.float64)
-    every = max(1, (len(rows_TC) - length) // _MOST_WINDOWS)
     starts = torch.arange(0, len(rows_TC) - length + 1)
     ahead = []
     with torch.no_grad():
@@ -86,11 +87,7 @@ def _corrected_misses(model: LatentModel, scaler: Scaler, rows_TC: np.ndarray, h
     forecast_WHY = scaler.unscale(np.concatenate(ahead), columns.cv)
     measured = rows_TC[:, list(columns.cv)]
     at = np.arange(len(starts))[:, None] + model.rows + np.arange(horizon)
-    error_WHY = measured[at] - forecast_WHY
-    # Forecast k ahead issued at window w lands on row w + L + k - 1; the one that lands on w's last row began at w - k.
-    lag = np.arange(len(starts))[:, None] - np.arange(1, horizon + 1)
-    seen = np.take_along_axis(error_WHY, np.maximum(lag, 0)[:, :, None], axis=0)
-    return np.asarray(np.where((lag >= 0)[:, :, None], error_WHY - seen, np.nan)[::every])
+    return np.asarray(measured[at] - forecast_WHY)
 
 
 def known_ground(

@@ -19,9 +19,10 @@ from control_fakes import (
 )
 from torch import Tensor
 
-from procmodel.control.bias import BiasFilter, correction, encode_history, filled, past_errors
+from procmodel.control.bias import encode_history, filled, past_errors
 from procmodel.control.past import PastForecasts
 from procmodel.data.window import Columns
+from procmodel.world_model.correction import BiasFilter, correction
 from procmodel.world_model.protocol import rollout
 
 PLANT = make_plant(TANKS)

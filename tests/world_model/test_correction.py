@@ -1,0 +1,94 @@
+"""What past errors are worth, and the doubt that is left, against processes whose answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from procmodel.world_model.correction import (
+    BEYOND,
+    BiasFilter,
+    Trust,
+    corrected,
+    correction,
+    doubt_of,
+    reading_noise,
+    seen_errors,
+    trust_of,
+)
+
+ROWS, AHEAD = 20_000, 12
+
+
+def of_a_walk(share: float, seed: int = 0) -> np.ndarray:
+    """What forecasts miss [W, H, 1] of noise, and of a random walk that their model follows but for a share of it."""
+    rng = np.random.default_rng(seed)
+    walk = np.cumsum(rng.normal(0.0, 0.1, ROWS + AHEAD))
+    issued = np.arange(ROWS)[:, None]
+    landed = issued + np.arange(1, AHEAD + 1)
+    missed = walk[landed] - (1.0 - share) * walk[issued]
+    return np.asarray(missed + rng.normal(0.0, 1.0, ROWS + AHEAD)[landed])[..., None]
+
+
+def test_seen_errors_are_those_of_forecasts_that_have_landed() -> None:
+    """The sums over all forecasts against plain loops, with gaps."""
+    rng = np.random.default_rng(3)
+    miss, bias = rng.normal(size=(30, 5, 2)), BiasFilter(memory=3, decay=0.5)
+    miss[rng.random(miss.shape) < 0.2] = np.nan
+    found = seen_errors(miss, bias)
+    for w in range(30):
+        for k in range(1, 6):
+            for y in range(2):
+                past = {j: miss[w - k - j, k - 1, y] for j in range(3) if w - k - j >= 0}
+                good = {j: value for j, value in past.items() if np.isfinite(value)}
+                expected = np.average(list(good.values()), weights=[0.5**j for j in good]) if good else np.nan
+                assert found[w, k - 1, y] == pytest.approx(expected, nan_ok=True)
+
+
+def test_what_the_state_follows_already_is_not_believed_twice() -> None:
+    """A model that knows the walk errs anew each time; one that does not has the same error again."""
+    knows, ignores = (trust_of([of_a_walk(share)], BiasFilter()) for share in (0.0, 1.0))
+    assert knows.gain_HY.max() < 0.1
+    assert ignores.gain_HY.min() > 0.9
+    bias = BiasFilter(trust=knows)
+    with_trust, without = (np.nanstd(corrected(of_a_walk(0.0, seed=1), each)) for each in (bias, BiasFilter()))
+    assert with_trust < 0.95 * without
+
+
+def test_an_error_far_beyond_the_usual_is_believed_nearly_whole_and_a_usual_one_by_its_gain() -> None:
+    bias = BiasFilter(trust=Trust(gain_HY=np.full((2, 1), 0.3), usual_HY=np.full((2, 1), 0.5)))
+    for error, believed in ((0.0, 0.0), (0.5, 0.15), (-0.5, -0.15), (10.0, 10.0 * (1 - (BEYOND * 0.05) ** 2))):
+        errors = np.full((6, 4, 1), error)  # five rows ahead; the second one's trust stands for later ones
+        np.testing.assert_allclose(correction(errors, bias), believed)
+
+
+def test_without_any_error_on_record_a_new_one_is_believed_whole() -> None:
+    bias = BiasFilter(trust=trust_of([np.zeros((50, 3, 2))], BiasFilter()))
+    np.testing.assert_allclose(correction(np.full((4, 4, 2), 0.2), bias), 0.2)
+
+
+def test_doubt_is_one_sided_by_the_worse_side_and_never_falls() -> None:
+    missed = np.random.default_rng(4).normal(0.0, [2.0, 1.0], (50_000, 2))[..., None]
+    missed[:, 1] = np.abs(missed[:, 1])  # of |N(0, 1)| 90 % lie below 1.645
+    found = doubt_of(missed, np.zeros(1), 0.9)
+    np.testing.assert_allclose(found[:, 0], [2 * 1.2816, 2 * 1.2816], rtol=0.02)
+    np.testing.assert_allclose(doubt_of(missed[:, 1:], np.zeros(1), 0.9)[0, 0], 1.645, rtol=0.02)
+
+
+def test_noise_of_the_reading_that_judges_is_no_doubt_about_the_plant() -> None:
+    rng = np.random.default_rng(5)
+    missed = (rng.normal(0.0, 3.0, 50_000) + rng.normal(0.0, 4.0, 50_000))[:, None, None]
+    np.testing.assert_allclose(doubt_of(missed, np.array([4.0]), 0.9), 3.0 * 1.2816, rtol=0.03)
+    assert doubt_of(missed, np.array([40.0]), 0.9) == 0.0
+
+
+def test_noise_is_told_from_a_walk_and_from_what_is_smooth() -> None:
+    rng = np.random.default_rng(6)
+    t = np.arange(40_000)
+    plain = np.stack([np.cumsum(rng.normal(0.0, 0.3, len(t))), np.sin(t / 20.0), np.full(len(t), 7.0)], axis=1)
+    noise = np.array([1.0, 0.5, 0.2])
+    read = plain + rng.normal(size=plain.shape) * noise
+    read[rng.random(read.shape) < 0.05] = np.nan
+    np.testing.assert_allclose(reading_noise([read[:15_000], read[15_000:]]), noise, rtol=0.03)
+    assert reading_noise([plain])[1] == 0.0
+    assert reading_noise([np.full((10, 1), np.nan)]) == 0.0
