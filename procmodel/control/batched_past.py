@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from procmodel.control.bias import BiasFilter, correction, filled
+from procmodel.control.bias import filled
 from procmodel.data.window import Columns, Scaler, Window
+from procmodel.world_model.correction import BiasFilter, correction
 from procmodel.world_model.latent_model import LatentModel
 
 # Windows that are encoded in one go; their first layers are the largest tensors of all.

@@ -16,7 +16,6 @@ from control_fakes import COLUMN, curved_head, gru_model, latent_model, make_pla
 from experiments.latency_sizes import LARGE, SMALL, Rig, Size, rig
 from procmodel.control.batched import BatchedOptimizer
 from procmodel.control.batched_data import load_problems, save_problems
-from procmodel.control.bias import BiasFilter
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Status
 from procmodel.control.requests import Request
