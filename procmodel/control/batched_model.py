@@ -28,6 +28,8 @@ class BatchModel:
         read, read_bias, read_inner, read_inner_bias, read_last, read_last_bias: Of what a network adds to it: first
             layer, further ones stacked as `hidden`, last one.
         centre_U, spread_U, centre_Y, spread_Y: Of the scaler [unit].
+        quadratic, slope: Of the products, [S, Q, Q] and [S, Q]: the last Q units g of the first layer add
+            `g' quadratic g + slope g` to the first S of the latent; Q is 0 where there are none.
     """
 
     first: Tensor
@@ -48,6 +50,8 @@ class BatchModel:
     spread_U: Tensor
     centre_Y: Tensor
     spread_Y: Tensor
+    quadratic: Tensor
+    slope: Tensor
 
     def roll(self, latent_BD: Tensor, moves_BNU: Tensor, dv_BNV: Tensor, *, keep: bool = False) -> BatchTape:
         """Latents of one plan for each of B problems.
@@ -63,6 +67,7 @@ class BatchModel:
         pre = torch.nn.functional.pad(driven_NBV, (0, 1), value=1.0) @ self.drive_first
         post = torch.nn.functional.pad(driven_NBV, (0, 1), value=1.0) @ self.drive_out
         z_BD, latents, layers = latent_BD, [], []
+        products = self.slope.shape[1]
         for n in range(steps):
             seen = torch.cat([z_BD, u_NBU[n]], dim=1)
             below = torch.tanh(torch.addmm(pre[n], seen, self.first))
@@ -71,10 +76,17 @@ class BatchModel:
                 below = torch.tanh(torch.addmm(bias, below, weight))
                 stack.append(below)
             z_BD = torch.addmm(post[n], torch.cat([below, seen], dim=1), self.out)
+            if products:
+                g_BQ = stack[0][:, -products:]
+                z_BD[:, : len(self.slope)] += ((self._pull(g_BQ) + self.slope) @ g_BQ.unsqueeze(2)).squeeze(2)
             latents.append(z_BD)
             if keep:
-                layers.append(torch.stack(stack))
+                layers.append(tuple(stack))
         return BatchTape(latents_NBD=torch.stack(latents), layers=tuple(layers))
+
+    def _pull(self, g_BQ: Tensor) -> Tensor:
+        """`quadratic g` of each state, [B, S, Q]."""
+        return (g_BQ @ self.quadratic.flatten(0, 1).T).view(len(g_BQ), *self.slope.shape)
 
     def cvs(self, latents_NBD: Tensor) -> Tensor:
         """CVs without bias, [B, N, Y] [unit]."""
@@ -91,6 +103,7 @@ class BatchModel:
             begun: The first so many changes have moved something by this row; never falls.
         """
         steps, batch, size = tape.latents_NBD.shape
+        products = self.slope.shape[1]
         changes, mvs = push_NPU.shape[1:]
         slopes = self._read_out_slopes(tape.latents_NBD)
         z = torch.zeros((changes, batch, size), dtype=slopes.dtype, device=slopes.device)
@@ -103,9 +116,14 @@ class BatchModel:
                 if i:
                     below = below @ self.hidden[i - 1]
                 below.view(p, batch, -1).mul_(1.0 - layer.square())
+                if i == 0 and products:
+                    turn_BSQ = 2.0 * self._pull(layer[:, -products:]) + self.slope
+                    turned = torch.einsum("pbq,bsq->pbs", below.view(p, batch, -1)[..., -products:], turn_BSQ)
             top = self.first.shape[1] if not len(self.hidden) else self.hidden.shape[2]
             after = torch.addmm(below @ self.out[:top], seen.view(p * batch, -1), self.out[top:])
             z[:p] = after.view(p, batch, size)
+            if products:
+                z[:p, :, : len(self.slope)] += turned
             found[:, :, n, :p] = slopes[n] @ z[:p].permute(1, 2, 0)
         return found
 
@@ -134,8 +152,8 @@ class BatchTape:
 
     Attributes:
         latents_NBD: After each row.
-        layers: Of each row, [J + 1, B, H]; empty where no derivatives were to be asked for.
+        layers: Of each row, J + 1 of [B, H]; empty where no derivatives were to be asked for.
     """
 
     latents_NBD: Tensor
-    layers: tuple[Tensor, ...]
+    layers: tuple[tuple[Tensor, ...], ...]

@@ -3,8 +3,8 @@
     minimise  1/2 x' h x + g' x    with    lbx <= x <= ubx,  lba <= a x <= uba.
 
 On 800 programs of closed loops (16 to 24 unknowns, 16 to 80 rows) PIQP took 0.14 to 0.35 ms called directly and 0.7 to
-1.9 through CasADi, which hands it sparse matrices; qpOASES took 0.5 to 1.7 there. All three were right each time. quadprog
-and DAQP took half of PIQP's time and were wrong 2 and 10 times, where the Hessian is nearly singular.
+1.9 through CasADi, which hands it sparse matrices; qpOASES took 0.5 to 1.7 there. All three were right each time.
+quadprog and DAQP took half of PIQP's time and were wrong 2 and 10 times, where the Hessian is nearly singular.
 """
 
 from __future__ import annotations

@@ -92,6 +92,10 @@ def _latent_step(model: Any, z: Any, u: Any, d: Any) -> Any:
     x, s = z[:states], z[states:]
     added = _stack(model.predictor, ca.vertcat(z, v))
     x_next = _constant(model.A) @ x + _constant(model.B) @ v + _constant(model.bias) + added[:states]
+    if model.config.products:
+        h = ca.tanh(_constant(model.rate) * (ca.vertcat(x, v) - _constant(model.centre)))
+        squares = ca.vertcat(*(ca.dot(h, _constant(form) @ h) for form in model.quadratic))
+        x_next += squares + _constant(model.slope) @ h + _constant(model.rest)
     decay = ca.DM(1.0 / (1.0 + np.exp(-_values(model.decay))))
     return ca.vertcat(x_next, decay * s + added[states:])
 

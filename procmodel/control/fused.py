@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor, nn
 
+from procmodel.control.product_units import ProductUnits
 from procmodel.world_model.latent_model import LatentModel
 from procmodel.world_model.recurrent import GruModel
 
@@ -42,7 +43,8 @@ class Adjoint:
     Attributes:
         moves_NU: By the scaled MVs of each row.
         latents_ND: By the latent after each row, through it and all later ones.
-        bends: Per hidden layer, what the second derivative of its units is worth, [N, H]; empty where a cell has none.
+        bends: Per hidden layer, what the second derivative of its units is worth, [N, H], then that of products
+            [N, Q, Q]; empty where a cell has none.
     """
 
     moves_NU: np.ndarray
@@ -82,6 +84,8 @@ class DenseCell:
         hidden: Weights and biases of the further layers.
         out: [H + D + U, D], the linear part of the model included.
         drive_first, drive_out: What the DVs and the biases add, [V + 1, H] and [V + 1, D].
+        products: None, or `(quadratic [N, Q, Q], slope [N, Q])`: the last Q units of the first layer, g, which the
+            second layer does not read, also add `g' quadratic g + slope g` to the first N of the latent.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class DenseCell:
         out: np.ndarray,
         drive_first: np.ndarray,
         drive_out: np.ndarray,
+        products: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         self._first, self._hidden, self._out = first, hidden, out
         self._drive_first, self._drive_out = drive_first, drive_out
@@ -99,13 +104,17 @@ class DenseCell:
         self._hidden_T = [np.ascontiguousarray(weight.T) for weight, _ in hidden]
         self._latent, self._top = out.shape[1], out.shape[0] - first.shape[0]
         self._room: dict[str, np.ndarray] = {}
+        self._products = None if products is None else ProductUnits(*products, units=first.shape[1])
 
     @property
     def matrices(self) -> dict[str, np.ndarray]:
         """All of them by name, the further layers stacked: [J, H, H] and [J, H]."""
         hidden, bias = (np.array([layer[i] for layer in self._hidden]) for i in range(2))
         drives = {"drive_first": self._drive_first, "drive_out": self._drive_out}
-        return {"first": self._first, "hidden": hidden, "hidden_bias": bias, "out": self._out, **drives}
+        none = (np.zeros((0, 0, 0)), np.zeros((0, 0)))
+        quadratic, slope = none if self._products is None else self._products.matrices
+        products = {"quadratic": quadratic, "slope": slope}
+        return {"first": self._first, "hidden": hidden, "hidden_bias": bias, "out": self._out, **drives, **products}
 
     def roll(self, latent_D: np.ndarray, u_KNU: np.ndarray, d_NV: np.ndarray) -> Tape:
         plans, steps = u_KNU.shape[:2]
@@ -126,12 +135,15 @@ class DenseCell:
                 below = np.matmul(here[..., top:], self._first, out=layers[0][n, at])
                 below += pre[n]
                 np.tanh(below, out=below)
+                own = below
                 for (weight, bias), layer in zip(self._hidden, layers[1:], strict=True):
                     below = np.matmul(below, weight, out=layer[n, at])
                     below += bias
                     np.tanh(below, out=below)
                 after = np.matmul(here, self._out, out=x[n + 1, at, top:end])
                 after += post[n]
+                if self._products is not None:
+                    self._products.add(own, after)
         latents_KND = np.ascontiguousarray(x[1:, :, top:end].transpose(1, 0, 2))
         return Tape(latents_KND=latents_KND, layers=tuple(layers))
 
@@ -146,6 +158,8 @@ class DenseCell:
         rooms = [self._space(f"layer {i}", (count, slope.shape[1])) for i, slope in enumerate(slopes[:-1])]
         found_NPD = np.zeros((steps, count, self._latent))
         curvature_PP = np.zeros((count, count)) if bends else None
+        products = self._products
+        turn_NQN = None if products is None else products.slopes(tape.layers[0][:, plan])
         for n in range(steps):
             p = begun_N[n]
             x[:p, end:] = push_NPU[n, :p]
@@ -157,7 +171,14 @@ class DenseCell:
                 if curvature_PP is not None:
                     curvature_PP[:p, :p] += (below * bends[i][n]) @ below.T
                 below *= slope[n]
-            x[:p, top:end] = np.matmul(x[:p], self._out, out=found_NPD[n, :p])
+                if i == 0 and products is not None:
+                    own = below[:, products.at]
+                    if curvature_PP is not None:
+                        curvature_PP[:p, :p] += own @ bends[-1][n] @ own.T
+            after = np.matmul(x[:p], self._out, out=found_NPD[n, :p])
+            if products is not None and turn_NQN is not None:
+                after[:, : products.states] += rooms[0][:p, products.at] @ turn_NQN[n]
+            x[:p, top:end] = after
         return found_NPD, curvature_PP
 
     def adjoint(self, tape: Tape, plan: int, seed_ND: np.ndarray) -> Adjoint:
@@ -167,10 +188,14 @@ class DenseCell:
         slopes = [1.0 - np.square(value) for value in values]
         pulls = [np.empty_like(value) for value in values]
         moves_NU, latents_ND = np.empty((steps, len(self._out) - end)), np.array(seed_ND)
+        products = self._products
+        turn_NQN = None if products is None else products.slopes(values[0])
         for n in range(steps - 1, -1, -1):
             through = latents_ND[n] @ self._out_T
             pull = through[:top]
             for i in range(len(slopes) - 1, -1, -1):
+                if i == 0 and products is not None and turn_NQN is not None:
+                    pull[products.at] += turn_NQN[n] @ latents_ND[n, : products.states]
                 pulls[i][n] = pull
                 weight_T = self._hidden_T[i - 1] if i else self._first_T
                 pull = (pull * slopes[i][n]) @ weight_T
@@ -180,6 +205,8 @@ class DenseCell:
                 latents_ND[n - 1] += pull[: self._latent]
         # tanh'' = -2 tanh tanh'
         bends = tuple(-2.0 * value * slope * pull for value, slope, pull in zip(values, slopes, pulls, strict=True))
+        if products is not None:
+            bends += (products.curvatures(latents_ND),)
         return Adjoint(moves_NU=moves_NU, latents_ND=latents_ND, bends=bends)
 
     def _space(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -315,12 +342,24 @@ def _of_latent_model(model: LatentModel) -> DenseCell:
     linear[size:, :states] = matrix(model.B).T
     bias = last_bias + np.concatenate([matrix(model.bias), np.zeros(size - states)])
     moved = size + mvs  # rows of z, then of the MVs, then of the DVs
+    drive, products = first_bias, None
+    if model.config.products:
+        # Their bounded coordinates are more units of the first layer, which the second one does not read.
+        rate, centre, count = matrix(model.rate), matrix(model.centre), len(model.rate)
+        coordinates = np.zeros((len(first), count))
+        coordinates[[*range(states), *range(size, len(first))], np.arange(count)] = rate
+        first, drive = np.hstack([first, coordinates]), np.concatenate([first_bias, -rate * centre])
+        (weight, at), *further = hidden
+        hidden = [(np.vstack([weight, np.zeros((count, weight.shape[1]))]), at), *further]
+        products = (matrix(model.quadratic), matrix(model.slope))
+        bias[:states] += matrix(model.rest)
     return DenseCell(
         first=np.ascontiguousarray(first[:moved]),
         hidden=[(np.ascontiguousarray(weight), at) for weight, at in hidden],
         out=np.concatenate([last, linear[:moved]]),
-        drive_first=np.concatenate([first[moved:], first_bias[None]]),
+        drive_first=np.concatenate([first[moved:], drive[None]]),
         drive_out=np.concatenate([linear[moved:], bias[None]]),
+        products=products,
     )
 
 

@@ -16,13 +16,15 @@ from procmodel.data.windows import Windows
 from procmodel.plant import Plant
 from procmodel.training.settings import Settings, horizon_rows, rollout_rows, settings, window_rows
 from procmodel.world_model.linear import LinearState, fit_linear_state
+from procmodel.world_model.products import Products, fit_products
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """What every member shares: scaled windows, parts and the linear state.
+    """What every member shares: scaled windows, parts, the linear state and what stands beside it.
 
     Attributes:
+        products: None where the training rows ask for none.
         settings: Of the first member; the others differ by their seed.
         audit: By MV, what the excitation audit found, for people.
     """
@@ -31,6 +33,7 @@ class Prepared:
     windows: Windows
     parts: Parts
     linear: LinearState
+    products: Products | None
     settings: Settings
     audit: dict[str, Any]
 
@@ -43,7 +46,7 @@ def parts_of(dataset: Dataset, plant: Plant) -> Parts:
 
 
 def prepare(dataset: Dataset, plant: Plant, seed: int = 0) -> Prepared:
-    """Audit the moves, fit the scaler and the linear state on training rows.
+    """Audit the moves, fit the scaler, the linear state and its products on training rows.
 
     Raises:
         DatasetError: The record is too short, or has too many gaps.
@@ -57,11 +60,13 @@ def prepare(dataset: Dataset, plant: Plant, seed: int = 0) -> Prepared:
     scaled = scaler.scale(dataset.values)
     inputs = [*columns.mv, *columns.dv]
     runs = [(scaled[s.start : s.stop][:, columns.cv], scaled[s.start : s.stop][:, inputs]) for s in parts.train]
+    linear = _linear_state(runs, chosen.rows - 1, len(columns.cv))
     return Prepared(
         scaler=scaler,
         windows=Windows.of(dataset, scaler, columns),
         parts=parts,
-        linear=_linear_state(runs, chosen.rows - 1, len(columns.cv)),
+        linear=linear,
+        products=fit_products(linear, runs),
         settings=chosen,
         audit={
             mv: {

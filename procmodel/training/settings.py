@@ -59,6 +59,11 @@ class Settings:
         """Rows of a batch in training: window, free run, and what a term wants beyond."""
         return self.rows + self.rollout + self.weights.beyond
 
+    @property
+    def guarded(self) -> bool:
+        """Whether the network is held near what least squares found, and has to show that it is worth keeping."""
+        return self.feedback and self.rollout == 1
+
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "signs": [list(row) for row in self.signs]}
 

@@ -25,6 +25,7 @@ from procmodel.training.feed import Feed
 from procmodel.training.module import Fit, require_alive
 from procmodel.training.prepare import Prepared, parts_of, prepare
 from procmodel.training.settings import Settings, horizon_rows
+from procmodel.training.share import settle, told_signs
 from procmodel.world_model.diagnostics import action_use
 from procmodel.world_model.latent_model import LatentModel, ModelConfig
 
@@ -87,9 +88,15 @@ def _notes(prepared: Prepared, dataset: Dataset) -> dict[str, Any]:
     return {
         "settings": prepared.settings.to_dict(),
         "audit": prepared.audit,
+        "products": _products(prepared),
         "parts": _rows(prepared),
         "data": dataset.manifest.get("sources", {}),
     }
+
+
+def _products(prepared: Prepared) -> dict[str, float] | None:
+    found = prepared.products
+    return None if found is None else {"gain": found.gain, "leading": found.leading, "ridge": found.ridge}
 
 
 def _rows(prepared: Prepared) -> dict[str, list[list[Any]]]:
@@ -134,11 +141,13 @@ def fit_member(
     checkpoint = scratch / f"epoch-{_identity(dataset, plant, prepared, chosen)}.ckpt"
     _fit(_trainer(chosen, checkpoint, told, devices), Fit(model, chosen), feed, checkpoint)
     model = model.cpu()
+    if chosen.guarded:
+        settle(model, *_longer(prepared, chosen), told_signs(chosen))
     return model, model.encode_rows(feed.seen[0][:, : model.rows], feed.seen[1][:, : model.rows]).detach()
 
 
 def _untrained(plant: Plant, prepared: Prepared, chosen: Settings) -> LatentModel:
-    """The linear state, with networks that add nothing to it yet."""
+    """The linear state and its products, with networks that add nothing to them yet."""
     config = ModelConfig(
         columns=Columns.of(plant),
         rows=chosen.rows,
@@ -146,9 +155,12 @@ def _untrained(plant: Plant, prepared: Prepared, chosen: Settings) -> LatentMode
         state=len(prepared.linear.A),
         latent=chosen.latent,
         hidden=chosen.hidden,
+        products=prepared.products is not None,
     )
     model = LatentModel(config)
     model.start_from(prepared.linear)
+    if prepared.products is not None:
+        model.curve_by(prepared.products)
     return model
 
 

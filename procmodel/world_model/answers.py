@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from procmodel.world_model.latent_model import LatentModel
-from procmodel.world_model.protocol import WorldModel, rollout
+from procmodel.world_model.protocol import Runs, WorldModel, rollout
 
 LEAST_ANSWER = 0.05
 """Below this, a declared answer counts as missing: spreads of the CV per spread of the MV."""
 
 
-def step_answers(model: WorldModel, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor, steps: int, size: float) -> Tensor:
+def step_answers(model: Runs, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor, steps: int, size: float) -> Tensor:
     """Answer of each CV to a held unit move of each MV, [B, U, H, Y]: central difference of two free runs."""
     batch, mvs = u_BU.shape
     nudge = size * torch.eye(mvs, dtype=u_BU.dtype, device=u_BU.device)
@@ -32,23 +32,28 @@ def step_answers(model: WorldModel, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor, st
     return (y_B2UHY[:, 0] - y_B2UHY[:, 1]) / (2 * size)
 
 
-def linear_answers(model: LatentModel, steps: int) -> Tensor:
-    """The same of the linear state alone, [U, H, Y]."""
-    mvs = len(model.config.columns.mv)
-    x_NU, answers = torch.zeros_like(model.B[:, :mvs]), []
-    for _ in range(steps):
-        x_NU = model.A @ x_NU + model.B[:, :mvs]
-        answers.append((model.C @ x_NU).T)
-    return torch.stack(answers, dim=1)
+class Backbone:
+    """A latent model without its network: what least squares found. Its latent is the state alone, [B, N]."""
+
+    def __init__(self, model: LatentModel) -> None:
+        self._model = model
+
+    def step(self, x_BN: Tensor, u_BU: Tensor, d_BV: Tensor) -> Tensor:
+        return self._model.state_step(x_BN, torch.cat([u_BU, d_BV], dim=-1))
+
+    def read_out(self, x_BN: Tensor) -> Tensor:
+        return self._model.linear_read_out(x_BN)
 
 
 def anchor(model: LatentModel, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor, steps: int, size: float = 0.5) -> Tensor:
-    """Mean square distance of the *average* answer to a move from what least squares found, a scalar.
+    """Mean square distance of the *average* answer to a move from that of what least squares found, a scalar.
 
     Least squares over one step is consistent under feedback, the network is not: so on average over operating
     points the answer is left to the former, and the network says how it differs between them.
     """
-    gap_UHY = step_answers(model, z_BD, u_BU, d_BV, steps, size).mean(dim=0) - linear_answers(model, steps)
+    with torch.no_grad():  # nothing in it learns; the state is a fixed map of the window
+        found_BUHY = step_answers(Backbone(model), z_BD[:, : model.config.state], u_BU, d_BV, steps, size)
+    gap_UHY = (step_answers(model, z_BD, u_BU, d_BV, steps, size) - found_BUHY).mean(dim=0)
     mean: Tensor = (gap_UHY**2).mean()
     return mean
 
@@ -65,18 +70,11 @@ def drift(model: LatentModel, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor, steps: i
         return x_BX[:, None].expand(-1, steps, -1)
 
     y_BHY = model.read_out(rollout(model, z_BD, held(u_BU), held(d_BV)))
-    mean: Tensor = ((y_BHY - linear_run(model, z_BD, u_BU, d_BV, steps)).mean(dim=0) ** 2).mean()
+    with torch.no_grad():
+        found, x_BN = Backbone(model), z_BD[:, : model.config.state]
+        found_BHY = found.read_out(rollout(found, x_BN, held(u_BU), held(d_BV)))
+    mean: Tensor = ((y_BHY - found_BHY).mean(dim=0) ** 2).mean()
     return mean
-
-
-def linear_run(model: LatentModel, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor, steps: int) -> Tensor:
-    """CVs [B, H, Y] of the linear state alone over held inputs."""
-    x_BN, courses = z_BD[:, : model.config.state], []
-    input_BN = torch.cat([u_BU, d_BV], dim=-1) @ model.B.T + model.bias
-    for _ in range(steps):
-        x_BN = x_BN @ model.A.T + input_BN
-        courses.append(x_BN @ model.C.T + model.offset)
-    return torch.stack(courses, dim=1)
 
 
 def contradiction(

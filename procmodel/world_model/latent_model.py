@@ -1,10 +1,11 @@
 """The learned world model: a joint-embedding predictor around a linear innovations state.
 
-The latent is `z = [x, s]`: x, the linear state that least squares found and whose part of the answer to a move is
-kept; s, learned by predicting the encoding of the future. A network, zero at the start of training, adds what the
-linear state misses. Why: docs/closed-loop-data.md.
+The latent is `z = [x, s]`: x, the linear state that least squares found, with products of states and inputs where the
+record shows that it curves, and whose part of the answer to a move is kept; s, learned by predicting the encoding of
+the future. A network, zero at the start of training, adds what they miss. Why: docs/closed-loop-data.md.
 
-Shapes: B batch, L rows of history, C tags, D = N + S latent, N linear states, S learned, U MVs, V DVs, Y CVs. Scaled.
+Shapes: B batch, L rows of history, C tags, D = N + S latent, N linear states, S learned, U MVs, V DVs, Y CVs,
+Q = N + U + V coordinates of the products. Scaled.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from procmodel.data.window import Columns, Window
 from procmodel.world_model.free_run import FreeRun
 from procmodel.world_model.linear import LinearState
+from procmodel.world_model.products import Products
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class ModelConfig:
         rows: L, history rows the encoder reads.
         lags: Rows of it that the linear state reads.
         state: N. latent: S. hidden: Width of the hidden layers.
+        products: Whether products stand beside the linear state; no model of 0.1 has them.
     """
 
     columns: Columns
@@ -38,6 +41,7 @@ class ModelConfig:
     state: int
     latent: int
     hidden: int
+    products: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -129,6 +133,11 @@ class LatentModel(nn.Module):
     offset: Tensor
     to_state: Tensor
     state_bias: Tensor
+    centre: Tensor
+    rate: Tensor
+    quadratic: Tensor
+    slope: Tensor
+    rest: Tensor
     mv_at: Tensor
     dv_at: Tensor
     cv_at: Tensor
@@ -141,9 +150,12 @@ class LatentModel(nn.Module):
         columns = config.columns
         inputs, cvs = len(columns.mv) + len(columns.dv), len(columns.cv)
         n, s, hidden = config.state, config.latent, config.hidden
+        q = n + inputs
+        curved = {"centre": (q,), "rate": (q,), "quadratic": (n, q, q), "slope": (n, q), "rest": (n,)}
         for name, shape in {
             "A": (n, n), "B": (n, inputs), "C": (cvs, n), "bias": (n,), "offset": (cvs,),
             "to_state": (config.lags + 1, inputs + cvs, n), "state_bias": (n,),
+            **(curved if config.products else {}),
         }.items():  # fmt: skip
             self.register_buffer(name, torch.zeros(shape))
         # Where the tags of each role stand, on the model's device: an index from elsewhere is a transfer at each use.
@@ -162,6 +174,21 @@ class LatentModel(nn.Module):
         }  # fmt: skip
         for name, value in pairs.items():
             getattr(self, name).copy_(torch.as_tensor(value, dtype=self.A.dtype))
+
+    def curve_by(self, products: Products) -> None:
+        """Put products beside the linear state; only a model whose config says so has room for them."""
+        for name in ("centre", "rate", "quadratic", "slope", "rest"):
+            getattr(self, name).copy_(torch.as_tensor(getattr(products, name), dtype=self.A.dtype))
+
+    @torch.no_grad()
+    def keep(self, share: float) -> None:
+        """Scale what the network adds to the state and to the CVs; its learned part of the latent stays as it is."""
+        states = slice(self.config.state)
+        for name, weight in self.named_parameters():
+            if name.startswith("predictor.4."):
+                weight[states].mul_(share)
+            elif name.startswith("head.4."):
+                weight.mul_(share)
 
     def encode(self, window: Window) -> Tensor:
         """Latent [B, D] at the end of the window."""
@@ -186,19 +213,35 @@ class LatentModel(nn.Module):
         v_BV = torch.cat([u_BU, d_BV], dim=-1)
         dz_BD: Tensor = self.predictor(torch.cat([z_BD, v_BV], dim=-1))
         dx_BN, ds_BS = dz_BD[..., :states], dz_BD[..., states:]
-        x_next = x_BN @ self.A.T + v_BV @ self.B.T + self.bias + dx_BN
-        return torch.cat([x_next, torch.sigmoid(self.decay) * s_BS + ds_BS], dim=-1)
+        return torch.cat([self.state_step(x_BN, v_BV) + dx_BN, torch.sigmoid(self.decay) * s_BS + ds_BS], dim=-1)
+
+    def state_step(self, x_BN: Tensor, v_BV: Tensor) -> Tensor:
+        """State one row later without the network, [B, N], from the inputs [B, U + V]."""
+        x_next = x_BN @ self.A.T + v_BV @ self.B.T + self.bias
+        return x_next + self.products(x_BN, v_BV) if self.config.products else x_next
+
+    def products(self, x_BN: Tensor, v_BV: Tensor) -> Tensor:
+        """What products of bounded states and inputs add to the state, [B, N]."""
+        h_BQ = torch.tanh(self.rate * (torch.cat([x_BN, v_BV], dim=-1) - self.centre))
+        pull_BNQ = (h_BQ @ self.quadratic.flatten(0, 1).T).view(*h_BQ.shape[:-1], *self.slope.shape) + self.slope
+        return torch.einsum("...nq,...q->...n", pull_BNQ, h_BQ) + self.rest
 
     def free_run(self, z_BD: Tensor, u_BKU: Tensor, d_BKV: Tensor) -> tuple[Tensor, Tensor]:
-        """K steps at once: latents [B, K, D], and what the network added to the linear part of each, [B, K, N]."""
+        """K steps at once: latents [B, K, D], and what the network added to the state of each, [B, K, N]."""
         states, latent = self.config.state, self.latent_size
         (w1, b1), (w2, b2), (w3, b3) = self.predictor.layers()
         v_KBV = torch.cat([u_BKU, d_BKV], dim=-1).transpose(0, 1)
         push_KBH = nn.functional.linear(v_KBV.to(w1.dtype), w1[:, latent:], b1)
         drive_KBN = nn.functional.linear(v_KBV, self.B, self.bias)
+        curves: tuple[Tensor, ...] = ()
+        if self.config.products:
+            drive_KBN = drive_KBN + self.rest
+            inputs_KBV = torch.tanh(self.rate[states:] * (v_KBV - self.centre[states:]))
+            curves = (inputs_KBV, self.rate[:states], self.centre[:states], self.quadratic, self.slope)
         drive_KBD = nn.functional.pad(drive_KBN, (0, latent - states)) + b3.to(drive_KBN.dtype)
         linear_DD = torch.block_diag(self.A, torch.sigmoid(self.decay).diag())  # type: ignore[no-untyped-call]
-        z_KBD, last_KBH = FreeRun.apply(z_BD, push_KBH, w1[:, :latent], w2, b2, w3, linear_DD, drive_KBD)  # type: ignore[no-untyped-call]
+        weights = (w1[:, :latent], w2, b2, w3, linear_DD)
+        z_KBD, last_KBH = FreeRun.apply(z_BD, push_KBH, *weights, drive_KBD, *curves)  # type: ignore[no-untyped-call]
         added_KBN = nn.functional.linear(last_KBH, w3[:states], b3[:states]).to(z_KBD.dtype)
         return z_KBD.transpose(0, 1), added_KBN.transpose(0, 1)
 

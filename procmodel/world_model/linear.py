@@ -142,7 +142,7 @@ def fit_linear_state(runs: Sequence[tuple[Array, Array]], lags: int, order: int,
         DatasetError: Too few whole rows, or too few of them in a row.
     """
     arx = fit_arx(runs, lags, ridge)
-    pieces = [piece for run in runs for piece in _whole(*run, lags)]
+    pieces = [piece for run in runs for piece in whole_runs(*run, lags)]
     if sum(len(y) - lags - 1 for y, _ in pieces) < 2 * (order + arx.b.shape[2] + arx.a.shape[1]):
         raise DatasetError(
             f"Gaps leave {len(pieces)} stretches of more than {lags + 2} whole rows, too few to see how one state "
@@ -194,7 +194,7 @@ def _innovations_form(
     )
 
 
-def _whole(y: Array, v: Array, lags: int) -> list[tuple[Array, Array]]:
+def whole_runs(y: Array, v: Array, lags: int) -> list[tuple[Array, Array]]:
     """Runs of rows without a gap, longer than the history and one pair."""
     good = np.isfinite(y).all(axis=1) & np.isfinite(v).all(axis=1)
     edges = np.flatnonzero(np.diff(np.concatenate([[0], good.astype(np.int8), [0]])))

@@ -21,7 +21,15 @@ class Steps(Protocol):
         ...
 
 
-class WorldModel(Steps, Protocol):
+class Runs(Steps, Protocol):
+    """The part of a world model that a free run of its CVs needs."""
+
+    def read_out(self, z_BD: Tensor) -> Tensor:
+        """CVs [B, Y]."""
+        ...
+
+
+class WorldModel(Runs, Protocol):
     """An action-conditioned model in latent space.
 
     Row t+1 of the grid is what `step` predicts: `u` and `d` are the MVs and DVs held *during* that row.
@@ -36,10 +44,6 @@ class WorldModel(Steps, Protocol):
 
     def encode(self, window: Window) -> Tensor:
         """Latent [B, D] at the end of the window."""
-        ...
-
-    def read_out(self, z_BD: Tensor) -> Tensor:
-        """CVs [B, Y]."""
         ...
 
 

@@ -149,10 +149,14 @@ COLUMN: dict[str, Any] = {
 }
 
 
-def latent_model(plant: Plant, *, state: int = 4, latent: int = 3, hidden: int = 12, seed: int = 1) -> LatentModel:
+def latent_model(
+    plant: Plant, *, state: int = 4, latent: int = 3, hidden: int = 12, seed: int = 1, products: bool = False
+) -> LatentModel:
     """A latent model with random weights in every part, stable and clearly bent."""
     torch.manual_seed(seed)
-    config = ModelConfig(columns=Columns.of(plant), rows=3, lags=2, state=state, latent=latent, hidden=hidden)
+    config = ModelConfig(
+        columns=Columns.of(plant), rows=3, lags=2, state=state, latent=latent, hidden=hidden, products=products
+    )
     model = LatentModel(config).double().requires_grad_(False)
     for name in ("A", "B", "C", "bias", "offset", "to_state", "state_bias"):
         values = getattr(model, name)
@@ -163,7 +167,15 @@ def latent_model(plant: Plant, *, state: int = 4, latent: int = 3, hidden: int =
             if isinstance(layer, torch.nn.Linear):
                 layer.weight.normal_(std=0.8 / layer.in_features**0.5)
                 layer.bias.normal_(std=0.3)
+    if products:
+        for values in (model.centre, model.rate, model.quadratic, model.slope, model.rest):
+            values.copy_(torch.randn_like(values) * 0.2)
+        model.quadratic.copy_(0.5 * (model.quadratic + model.quadratic.mT))
     return model
+
+
+def model_with_products(plant: Plant) -> LatentModel:
+    return latent_model(plant, products=True)
 
 
 def gru_model(plant: Plant, *, latent: int = 7, seed: int = 1, spread: float = 0.7) -> GruModel:

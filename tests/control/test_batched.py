@@ -21,6 +21,7 @@ from procmodel.control.plan import Status
 from procmodel.control.requests import Request
 from procmodel.control.watch import Watch
 from procmodel.errors import DatasetError, InputError, PlantFileError
+from procmodel.world_model.correction import BiasFilter
 from procmodel.world_model.protocol import rollout
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,9 +116,11 @@ COLUMN_PARTS: dict[str, Any] = {
 RECORD = np.random.default_rng(1).normal(size=(60, 6)) * 0.3
 
 
-def test_derivatives_agree_with_torch() -> None:
+@pytest.mark.parametrize("products", [False, True], ids=["linear", "with products"])
+def test_derivatives_agree_with_torch(products: bool) -> None:
     """d CV / d changes of a strongly bent model against automatic differentiation of the model itself."""
-    model, optimizer = COLUMN_PARTS["model"], BatchedOptimizer(**COLUMN_PARTS)
+    model = latent_model(COLUMN_PARTS["plant"], products=products)
+    optimizer = BatchedOptimizer(**COLUMN_PARTS | {"model": model})
     problems = optimizer.given([Request(rows_RC=RECORD[at : at + 18]) for at in (0, 9, 20)]).problems
     core, share_NMU = optimizer._core, torch.from_numpy(optimizer.alone.horizon.share_NMU)
     span_U = torch.from_numpy(optimizer.alone.cost.span_U)

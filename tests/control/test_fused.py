@@ -10,7 +10,7 @@ import casadi as ca
 import numpy as np
 import pytest
 import torch
-from control_fakes import COLUMN, curved_head, gru_model, latent_model, make_plant
+from control_fakes import COLUMN, curved_head, gru_model, latent_model, make_plant, model_with_products
 
 from procmodel.control.export import (
     margin_function,
@@ -30,7 +30,11 @@ from procmodel.world_model.protocol import rollout
 STEPS, START_U = 12, np.array([0.2, -0.3])
 PLANT = make_plant(COLUMN, horizon="60 s", blocks=4)
 SCALER = Scaler(centre=np.linspace(-0.2, 0.2, 6), spread=np.linspace(0.6, 1.4, 6))
-MODELS: dict[str, Callable[[Plant], Any]] = {"latent": latent_model, "gated": gru_model}
+MODELS: dict[str, Callable[[Plant], Any]] = {
+    "latent": latent_model,
+    "products": model_with_products,
+    "gated": gru_model,
+}
 ALL = pytest.mark.parametrize("name", MODELS)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -41,9 +43,14 @@ def untrained(seed: int = 0, columns: Columns = COLUMNS, hidden: int = 7) -> Lat
     return model
 
 
-def trained(seed: int = 0, columns: Columns = COLUMNS, hidden: int = 7) -> LatentModel:
+def trained(seed: int = 0, columns: Columns = COLUMNS, hidden: int = 7, products: bool = False) -> LatentModel:
     """Every weight random, so that every part of it counts; float64."""
     model = untrained(seed, columns, hidden)
+    if products:
+        model = LatentModel(replace(model.config, products=True)).double()
+        model.start_from(linear_state(seed, columns))
+        for part in (model.centre, model.rate, model.quadratic, model.slope, model.rest):
+            part.copy_(0.3 * torch.randn_like(part))
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.3 * torch.randn_like(weight))

@@ -11,13 +11,20 @@ from procmodel.world_model.free_run import FreeRun
 from procmodel.world_model.latent_model import LatentModel, ModelConfig, in_half
 
 
-@pytest.fixture
-def model() -> LatentModel:
+@pytest.fixture(params=[False, True], ids=["linear", "with products"])
+def model(request: pytest.FixtureRequest) -> LatentModel:
     torch.manual_seed(0)
     columns = Columns(mv=(0, 2), cv=(1, 4), dv=(3,), count=5)
-    found = LatentModel(ModelConfig(columns=columns, rows=6, lags=5, state=3, latent=4, hidden=8)).double()
+    found = LatentModel(
+        ModelConfig(columns=columns, rows=6, lags=5, state=3, latent=4, hidden=8, products=request.param)
+    ).double()
     for name in ("A", "B", "bias"):
         nn.init.normal_(getattr(found, name), std=0.3)
+    if request.param:
+        for name in ("centre", "rate", "slope", "rest"):
+            nn.init.normal_(getattr(found, name), std=0.3)
+        half = 0.1 * torch.randn_like(found.quadratic)
+        found.quadratic.copy_(half + half.mT)
     for weight in found.predictor.parameters():
         nn.init.normal_(weight, std=0.4)
     return found
@@ -42,12 +49,11 @@ def test_the_run_is_the_one_row_by_row(model: LatentModel, rows: int) -> None:
     torch.testing.assert_close(model.free_run(*inputs(rows))[0], by_rows(model, *inputs(rows)), rtol=1e-12, atol=1e-12)
 
 
-def test_what_the_network_adds_is_what_the_linear_state_lacks(model: LatentModel) -> None:
+def test_what_the_network_adds_is_what_least_squares_lacks(model: LatentModel) -> None:
     z, u, d = inputs()
     latents, added = model.free_run(z, u, d)
     before = torch.cat([z[:, None], latents[:, :-1]], dim=1)[..., :3]
-    linear = before @ model.A.T + torch.cat([u, d], dim=-1) @ model.B.T + model.bias
-    torch.testing.assert_close(added, latents[..., :3] - linear)
+    torch.testing.assert_close(added, latents[..., :3] - model.state_step(before, torch.cat([u, d], dim=-1)))
 
 
 def test_its_gradient_is_that_of_the_run_row_by_row(model: LatentModel) -> None:

@@ -95,6 +95,21 @@ def test_a_step_is_its_equations() -> None:
     torch.testing.assert_close(model.step(z, u, d), torch.cat([expected_x, expected_s], dim=1))
 
 
+def test_products_add_a_quadratic_form_of_bounded_states_and_inputs_to_the_state() -> None:
+    curved, plain = trained(products=True), trained()
+    curved.load_state_dict({**curved.state_dict(), **plain.state_dict()})
+    z, u, d = torch.randn(6, 7).double(), torch.randn(6, 2).double(), torch.randn(6, 1).double()
+    found = (curved.step(z, u, d) - plain.step(z, u, d)).detach().numpy()
+    part = {name: value.numpy() for name, value in curved.state_dict().items()}
+    for b in range(6):
+        w = np.concatenate([z[b, :STATES], u[b], d[b]])
+        h = np.tanh(part["rate"] * (w - part["centre"]))
+        by_hand = [h @ part["quadratic"][k] @ h + part["slope"][k] @ h + part["rest"][k] for k in range(STATES)]
+        np.testing.assert_allclose(found[b, :STATES], by_hand, rtol=0, atol=1e-12)
+    assert (found[:, STATES:] == 0).all()
+    assert np.abs(found[:, :STATES]).min() > 1e-6
+
+
 def test_a_rollout_is_step_after_step() -> None:
     model = trained()
     z = torch.randn(4, STATES + LEARNED).double()

@@ -1,0 +1,67 @@
+"""How much of the network is kept where moves answer CVs: as much as lowers the error of rows held back.
+
+There it is trained on single rows, where it nearly always finds something, which a free run over the horizon may pile
+up to more than it is worth. That free run over recorded moves is no judge of gains (docs/closed-loop-data.md): it may
+only take away from the network, never add to it.
+
+Shapes: B batch, T = L + H rows of history and horizon, C tags, U MVs, Y CVs. Scaled.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from procmodel.training.settings import Settings
+from procmodel.world_model.answers import contradiction
+from procmodel.world_model.latent_model import LatentModel, forward_fill
+from procmodel.world_model.protocol import rollout
+
+SHARES = (0.0, 0.5, 1.0)
+SIGNS_AT = 64
+"""Operating points at which declared signs are looked at."""
+
+
+def told_signs(settings: Settings) -> Tensor | None:
+    """Declared signs [U, Y]; None where there are none."""
+    return torch.tensor(settings.signs) if any(any(row) for row in settings.signs) else None
+
+
+@torch.no_grad()
+def settle(model: LatentModel, values_BTC: Tensor, mask_BTC: Tensor, declared_UY: Tensor | None = None) -> float:
+    """Scale what the network adds to the share that serves the held-back windows best; that share.
+
+    A share that contradicts the declared signs more than the trained network does is none.
+    """
+    if not len(values_BTC):
+        return 1.0
+    judged = {share: _judged(model, share, values_BTC, mask_BTC, declared_UY) for share in SHARES}
+    allowed = [share for share, (_, against) in judged.items() if against <= judged[1.0][1]]
+    best = min(allowed, key=lambda share: judged[share][0])
+    model.keep(best)
+    return best
+
+
+def _judged(
+    model: LatentModel, share: float, values_BTC: Tensor, mask_BTC: Tensor, declared_UY: Tensor | None
+) -> tuple[float, float]:
+    """Mean square error of the free run, each CV's by what it moves, and what contradicts the declared signs."""
+    some = copy.deepcopy(model)
+    some.keep(share)
+    columns, rows = some.config.columns, some.rows
+    filled = forward_fill(values_BTC, mask_BTC)
+    z_BD = some.encode_rows(values_BTC[:, :rows], mask_BTC[:, :rows])
+    y_BHY = some.read_out(rollout(some, z_BD, filled[:, rows:, columns.mv], filled[:, rows:, columns.dv]))
+    true_BHY, good_BHY = values_BTC[:, rows:, columns.cv], mask_BTC[:, rows:, columns.cv]
+    count_Y = good_BHY.sum(dim=(0, 1)).clamp_min(1)
+    error_Y = ((y_BHY - true_BHY) ** 2 * good_BHY).sum(dim=(0, 1)) / count_Y
+    still_BHY = filled[:, rows - 1 : rows, columns.cv] - true_BHY  # without it, the CV that wanders most decides
+    moved_Y = (still_BHY**2 * good_BHY).sum(dim=(0, 1)) / count_Y
+    against = 0.0
+    if declared_UY is not None:
+        now, n = filled[:SIGNS_AT, rows - 1], SIGNS_AT
+        asked = (now[:, columns.mv], now[:, columns.dv], filled.shape[1] - rows)
+        against = float(contradiction(some, z_BD[:n], *asked, declared_UY.to(z_BD.dtype)))
+    return float((error_Y / moved_Y.clamp_min(1e-6)).mean()), against

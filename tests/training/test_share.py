@@ -1,0 +1,79 @@
+"""What is kept of a network: all of it, none of it, or no less than declared signs need."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from latent_fakes import COLUMNS, ROWS, STATES, batch, trained
+from torch import Tensor
+
+from procmodel.training.share import settle
+from procmodel.world_model.answers import Backbone, step_answers
+from procmodel.world_model.latent_model import LatentModel
+from procmodel.world_model.protocol import rollout
+
+AHEAD = 6
+
+
+def windows_of(model: LatentModel, share: float) -> tuple[Tensor, Tensor]:
+    """Windows whose CVs go on as the model says with that share of its network."""
+    values, mask = batch(ROWS + AHEAD, size=40, good=1.0)
+    some = copy.deepcopy(model)
+    some.keep(share)
+    with torch.no_grad():
+        z = some.encode_rows(values[:, :ROWS], mask[:, :ROWS])
+        run = rollout(some, z, values[:, ROWS:, COLUMNS.mv], values[:, ROWS:, COLUMNS.dv])
+        values[:, ROWS:, list(COLUMNS.cv)] = some.read_out(run)
+    return values, mask
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_the_share_that_foretells_the_held_back_rows_is_kept(share: float) -> None:
+    model = trained(products=True)
+    values, mask = windows_of(model, share)
+    assert settle(model, values, mask) == share
+    z = model.encode_rows(values[:, :ROWS], mask[:, :ROWS])
+    run = rollout(model, z, values[:, ROWS:, COLUMNS.mv], values[:, ROWS:, COLUMNS.dv])
+    torch.testing.assert_close(model.read_out(run), values[:, ROWS:, list(COLUMNS.cv)])
+
+
+def test_without_its_network_a_model_is_what_least_squares_found_and_its_learned_part_stays() -> None:
+    model = trained(products=True)
+    before = copy.deepcopy(model)
+    model.keep(0.0)
+    z, u, d = torch.randn(5, 7).double(), torch.randn(5, 2).double(), torch.randn(5, 1).double()
+    after = model.step(z, u, d)
+    torch.testing.assert_close(after[:, :STATES], Backbone(model).step(z[:, :STATES], u, d))
+    torch.testing.assert_close(model.read_out(z), Backbone(model).read_out(z[:, :STATES]))
+    assert torch.equal(after[:, STATES:], before.step(z, u, d)[:, STATES:])
+
+
+def test_a_network_that_declared_signs_need_is_kept() -> None:
+    model = trained()
+    values, mask = windows_of(model, 0.0)
+    z, u, d = (
+        model.encode_rows(values[:, :ROWS], mask[:, :ROWS]),
+        values[:, ROWS - 1, COLUMNS.mv],
+        values[:, ROWS - 1, COLUMNS.dv],
+    )
+    own = step_answers(model, z, u, d, AHEAD, 0.5)[:, :, -1]
+    alone = step_answers(Backbone(model), z[:, :STATES], u, d, AHEAD, 0.5)[:, :, -1]
+    # The pair that the network moves most is declared as the network has it.
+    gap = (own.mean(dim=0) - alone.mean(dim=0)).detach()
+    mv, cv = divmod(int(gap.abs().argmax()), gap.shape[1])
+    declared = torch.zeros(2, 2)
+    declared[mv, cv] = torch.sign(gap[mv, cv])
+    with torch.no_grad():  # what least squares found has that sign wrong
+        model.offset.zero_()
+        model.B[:, mv] -= 2.0 * gap[mv, cv] * torch.linalg.pinv(model.C)[:, cv]
+    assert settle(copy.deepcopy(model), values, mask, declared) == 1.0
+
+
+def test_without_held_back_windows_nothing_is_taken_away() -> None:
+    model = trained()
+    before = copy.deepcopy(model)
+    values, mask = windows_of(model, 0.0)
+    assert settle(model, values[:0], mask[:0]) == 1.0
+    assert torch.equal(model.head[-1].weight, before.head[-1].weight)
