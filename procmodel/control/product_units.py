@@ -15,7 +15,7 @@ class ProductUnits:
         self.states, size = slope_NQ.shape
         self.at = slice(units - size, units)
         self._quadratic_NQQ, self._slope_NQ = quadratic_NQQ, slope_NQ
-        self._pairs = np.ascontiguousarray(quadratic_NQQ.reshape(self.states, -1).T)  # [Q * Q, N]
+        self._rows = np.ascontiguousarray(quadratic_NQQ.reshape(-1, size))  # [N * Q, Q]
         self._slope_T = np.ascontiguousarray(slope_NQ.T)
 
     @property
@@ -26,8 +26,13 @@ class ProductUnits:
     def add(self, layer: np.ndarray, after: np.ndarray) -> None:
         """To the latent of one plan [D] or of several [K, D]."""
         g = layer[..., self.at]
-        pairs = (g[..., :, None] * g[..., None, :]).reshape(*g.shape[:-1], -1)
-        after[..., : self.states] += pairs @ self._pairs + g @ self._slope_T
+        if g.ndim > 1:
+            after[:, : self.states] += np.einsum("nij,ki,kj->kn", self._quadratic_NQQ, g, g, optimize=True)
+            after[:, : self.states] += g @ self._slope_T
+            return
+        pull = (self._rows @ g).reshape(self._slope_NQ.shape)
+        pull += self._slope_NQ
+        after[: self.states] += pull @ g
 
     def slopes(self, layer_NH: np.ndarray) -> np.ndarray:
         """Derivative of what they add by each unit, [rows, Q, N]."""
