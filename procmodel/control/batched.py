@@ -23,7 +23,6 @@ from procmodel.control.batched_core import BatchCore
 from procmodel.control.batched_data import BatchProblem, BatchSolution, on_device
 from procmodel.control.batched_given import beyond, limit_offsets, plant_of
 from procmodel.control.batched_past import BatchObserver, filled_all
-from procmodel.control.bias import BiasFilter
 from procmodel.control.horizon import Bounds
 from procmodel.control.limits import SoftLimits
 from procmodel.control.observer import dvs_ahead, history_of, missing_in
@@ -38,6 +37,7 @@ from procmodel.control.watch import Watch
 from procmodel.data.window import Columns, Scaler
 from procmodel.errors import InputError
 from procmodel.plant import Plant
+from procmodel.world_model.correction import BiasFilter
 
 
 @dataclass(frozen=True, kw_only=True)
