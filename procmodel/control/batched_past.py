@@ -1,7 +1,7 @@
 """Encodings and past errors of many histories at once, with the answers of `past.py` for each.
 
 Shapes: B histories, R rows, C columns in plant order, L rows that the encoder reads, W windows (W = R - L + 1), N rows
-of the horizon, m remembered targets, D latent, U MVs, V DVs, Y CVs.
+of the horizon, m targets looked back at, D latent, U MVs, V DVs, Y CVs.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class BatchObserver:
     @property
     def rows(self) -> int:
         """Rows that each history must have."""
-        return self.model.rows + self.steps + self.bias.memory - 1
+        return self.model.rows + self.steps + self.bias.reach - 1
 
     def at(self, rows_BRC: np.ndarray, filled_BRC: np.ndarray) -> tuple[Tensor, np.ndarray]:
         """Latents now, [B, D], on the device, and the forecasts' correction, [B, N, Y] [unit].
@@ -64,7 +64,7 @@ class BatchObserver:
 
     @torch.no_grad()
     def _of_some(self, rows_BRC: np.ndarray, filled_BRC: np.ndarray) -> tuple[Tensor, np.ndarray]:
-        model, memory, batch = self.model, self.bias.memory, len(rows_BRC)
+        model, memory, batch = self.model, self.bias.reach, len(rows_BRC)
         device = model.A.device
         window = self.scaler.window(rows_BRC)
         values, mask = (
@@ -82,13 +82,9 @@ class BatchObserver:
             # As in `landings`; what runs past the present is dropped.
             z_BWD = model.step(z_BWD[:, : windows - k], u_BRU[:, first + k :], d_BRV[:, first + k :])
             landed.append(z_BWD[:, -memory:])
-        y_NBmY = self.scaler.unscale(model.read_out(torch.stack(landed)).cpu().numpy(), self.columns.cv)
-        errors = (rows_BRC[:, -memory:, list(self.columns.cv)] - y_NBmY)[:, :, ::-1]
-        errors_NmQ = (
-            np.where(np.isfinite(errors), errors, np.nan).transpose(0, 2, 1, 3).reshape(len(landed), memory, -1)
-        )
-        bias_NQ = correction(errors_NmQ, self.bias)
-        return latent_BD, bias_NQ.reshape(self.steps, batch, -1).transpose(1, 0, 2)
+        y_BNmY = self.scaler.unscale(model.read_out(torch.stack(landed, dim=1)).cpu().numpy(), self.columns.cv)
+        errors = (rows_BRC[:, None, -memory:, list(self.columns.cv)] - y_BNmY)[:, :, ::-1]
+        return latent_BD, correction(np.where(np.isfinite(errors), errors, np.nan), self.bias)
 
 
 def filled_all(rows_BRC: np.ndarray) -> np.ndarray:

@@ -7,8 +7,8 @@ m remembered targets, C columns, D latent, U MVs, V DVs, Y CVs.
 
 is the error that forecasts issued k rows ago, along the moves actually made since, have now; the forecast k rows ahead
 is corrected by it, as far as it may be believed (`procmodel/world_model/correction.py`). At rest with a wrong model or
-an unmeasured disturbance every past forecast is wrong by the same amount as the present one, so the corrected forecast
-stays where the plant is and no offset remains where the whole error is believed.
+an unmeasured disturbance every past forecast is wrong by the same amount as the present one, and such an error is
+believed whole: the corrected forecast stays where the plant is and no offset remains.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Observer:
             scaler=scaler,
             columns=columns,
             steps=horizon.steps,
-            memory=bias.memory,
+            memory=bias.reach,
             most=horizon.interval,
         )
         forecaster = Forecaster(model=model, scaler=scaler, columns=columns, heads=heads, horizon=horizon)

@@ -21,7 +21,7 @@ from procmodel.data.sealed import read_sealed, write_sealed
 from procmodel.data.window import Scaler
 from procmodel.errors import ArtifactError
 from procmodel.plant import Plant
-from procmodel.world_model.correction import Trust
+from procmodel.world_model.correction import LastingTrust, Trust
 from procmodel.world_model.latent_model import LatentModel, ModelConfig
 from procmodel.world_model.support import Support
 
@@ -156,11 +156,23 @@ def _array(values: list[Any] | None) -> np.ndarray | None:
 
 
 def _trust_facts(trust: Trust | None) -> dict[str, Any] | None:
-    return None if trust is None else {"gain": trust.gain_HY.tolist(), "usual": trust.usual_HY.tolist()}
+    if trust is None:
+        return None
+    facts: dict[str, Any] = {"gain": trust.gain_HY.tolist(), "usual": trust.usual_HY.tolist()}
+    if long := trust.lasting:
+        facts["lasting"] = {"memory": long.memory, "gain": long.gain_HY.tolist(), "ratio": long.ratio_HY.tolist()}
+    return facts
 
 
 def _trust(facts: dict[str, Any] | None) -> Trust | None:
-    return None if facts is None else Trust(gain_HY=np.array(facts["gain"]), usual_HY=np.array(facts["usual"]))
+    if facts is None:
+        return None
+    lasting = None
+    if long := facts.get("lasting"):
+        lasting = LastingTrust(
+            memory=int(long["memory"]), gain_HY=np.array(long["gain"]), ratio_HY=np.array(long["ratio"])
+        )
+    return Trust(gain_HY=np.array(facts["gain"]), usual_HY=np.array(facts["usual"]), lasting=lasting)
 
 
 def _weights(member: int) -> str:

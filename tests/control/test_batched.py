@@ -21,7 +21,7 @@ from procmodel.control.plan import Status
 from procmodel.control.requests import Request
 from procmodel.control.watch import Watch
 from procmodel.errors import DatasetError, InputError, PlantFileError
-from procmodel.world_model.correction import BiasFilter
+from procmodel.world_model.correction import BiasFilter, LastingTrust, Trust
 from procmodel.world_model.protocol import rollout
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,6 +107,25 @@ def test_histories_with_gaps_are_read_as_by_the_optimizer(small: Rig) -> None:
         torch.testing.assert_close(problems.latent_BD[b], now.latent_D, atol=1e-12, rtol=0.0)
         np.testing.assert_allclose(problems.bias_BNY[b].numpy(), now.bias_NY, atol=1e-12)
         np.testing.assert_array_equal(problems.start_BU[b].numpy(), now.start_U)
+
+
+def test_errors_are_believed_as_by_the_optimizer(small: Rig) -> None:
+    """With trust and a long memory, over gaps."""
+    rng, shape = np.random.default_rng(6), (20, len(small.plant.cvs))
+    lasting = LastingTrust(memory=17, gain_HY=rng.uniform(size=shape), ratio_HY=rng.uniform(size=shape))
+    trust = Trust(gain_HY=rng.uniform(size=shape), usual_HY=0.3 * rng.uniform(size=shape), lasting=lasting)
+    parts: dict[str, Any] = {
+        "plant": small.plant, "model": small.model, "scaler": small.scaler, "bias": BiasFilter(trust=trust)
+    }  # fmt: skip
+    alone, optimizer = Optimizer(**parts), BatchedOptimizer(**parts)
+    assert alone.rows_wanted == small.make().rows_wanted + 13
+    record = small.record_TC[:300].copy()
+    record[rng.random(record.shape) < 0.1] = np.nan
+    requests = [Request(rows_RC=record[end - alone.rows_wanted : end]) for end in (200, 240, 300)]
+    problems = optimizer.given(requests).problems
+    for b, request in enumerate(requests):
+        now = alone._observer.now(request.rows_RC, None, Watch())
+        np.testing.assert_allclose(problems.bias_BNY[b].numpy(), now.bias_NY, atol=1e-12)
 
 
 COLUMN_PLANT = make_plant(COLUMN, horizon="60 s", blocks=4, every="10 s")

@@ -141,14 +141,16 @@ def test_filled_takes_the_value_before_and_at_the_start_the_one_after() -> None:
     np.testing.assert_array_equal(filled(rows), [[2.0, 1.0, nan], [2.0, 1.0, nan], [2.0, 3.0, nan]])
 
 
-def test_forecasts_carried_on_are_those_made_anew() -> None:
-    """Over gaps, a late sample, a repeated tick and a jump, with a network whose encoder reads every row."""
+@pytest.mark.parametrize("more", [3, 0])
+def test_forecasts_carried_on_are_those_made_anew(more: int) -> None:
+    """Over gaps, a late sample, a repeated tick and a jump, with a network whose encoder reads every row; also where
+    history is too short for all targets."""
     plant = make_plant(COLUMN, horizon="60 s", blocks=4)
     model, scaler, columns = latent_model(plant), unit_scaler(plant), Columns.of(plant)
     rng = np.random.default_rng(8)
     record_TC = rng.normal(size=(90, 6))
     record_TC[rng.random(record_TC.shape) < 0.1] = np.nan
-    length = model.rows + 12 + 3
+    length = model.rows + 12 + more
 
     def forecasts() -> PastForecasts:
         return PastForecasts(model=model, scaler=scaler, columns=columns, steps=12, memory=4, most=2)

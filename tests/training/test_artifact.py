@@ -22,7 +22,7 @@ from procmodel.data.window import Columns, Scaler
 from procmodel.errors import ArtifactError
 from procmodel.plant import Plant
 from procmodel.training.artifact import Artifact, Calibration, load_artifact, save_artifact
-from procmodel.world_model.correction import Trust
+from procmodel.world_model.correction import LastingTrust, Trust
 from procmodel.world_model.latent_model import LatentModel, ModelConfig
 
 AGAIN = r"Train it again with 'procmodel train'\."
@@ -62,7 +62,11 @@ def artifact() -> Artifact:
             surprise_limit=0.1 + 0.2,
             confidence=0.9,
             error_covariance_YY=rng.uniform(size=(2, 2)),
-            trust=Trust(gain_HY=rng.uniform(size=(10, 2)), usual_HY=rng.uniform(size=(10, 2))),
+            trust=Trust(
+                gain_HY=rng.uniform(size=(10, 2)),
+                usual_HY=rng.uniform(size=(10, 2)),
+                lasting=LastingTrust(memory=7, gain_HY=rng.uniform(size=(10, 2)), ratio_HY=rng.uniform(size=(10, 2))),
+            ),
         ),
         heads=(head(),),
         notes={"curves": [1.5, 2.5], "origin": "ä"},
@@ -91,6 +95,12 @@ def test_a_round_trip_changes_no_bit(artifact: Artifact, tmp_path: Path) -> None
     assert artifact.calibration.trust is not None
     np.testing.assert_array_equal(again.calibration.trust.gain_HY, artifact.calibration.trust.gain_HY)
     np.testing.assert_array_equal(again.calibration.trust.usual_HY, artifact.calibration.trust.usual_HY)
+    long, stored = again.calibration.trust.lasting, artifact.calibration.trust.lasting
+    assert long is not None
+    assert stored is not None
+    assert long.memory == 7
+    np.testing.assert_array_equal(long.gain_HY, stored.gain_HY)
+    np.testing.assert_array_equal(long.ratio_HY, stored.ratio_HY)
     np.testing.assert_array_equal(again.calibration.error_covariance_YY, artifact.calibration.error_covariance_YY)
     assert again.heads[0].to_dict() == artifact.heads[0].to_dict()
     assert (again.plant, again.fingerprint, again.notes) == (artifact.plant, artifact.fingerprint, artifact.notes)

@@ -7,11 +7,14 @@ import pytest
 
 from procmodel.world_model.correction import (
     BEYOND,
+    PERSISTENT,
     BiasFilter,
+    LastingTrust,
     Trust,
     corrected,
     correction,
     doubt_of,
+    lasting_errors,
     reading_noise,
     seen_errors,
     trust_of,
@@ -43,6 +46,68 @@ def test_seen_errors_are_those_of_forecasts_that_have_landed() -> None:
                 good = {j: value for j, value in past.items() if np.isfinite(value)}
                 expected = np.average(list(good.values()), weights=[0.5**j for j in good]) if good else np.nan
                 assert found[w, k - 1, y] == pytest.approx(expected, nan_ok=True)
+
+
+def test_lasting_errors_are_those_of_forecasts_that_have_landed() -> None:
+    """Mean and standard deviation over all forecasts against plain loops, with gaps and a short beginning."""
+    rng, memory = np.random.default_rng(3), 9
+    miss = rng.normal(size=(40, 5, 2))
+    miss[rng.random(miss.shape) < 0.3] = np.nan
+    found = lasting_errors(miss, memory)
+    for w, k, y in np.ndindex(miss.shape):
+        past = [(j, miss[w - k - 1 - j, k, y]) for j in range(memory) if w - k - 1 - j >= 0]
+        good = [(j, value) for j, value in past if np.isfinite(value)]
+        values, span = [value for _, value in good], good[-1][0] + 1 if good else 0
+        mean, sigma = (np.mean(values) * span / memory, np.std(values)) if good else (np.nan, np.nan)
+        assert found.mean[w, k, y] == pytest.approx(mean, nan_ok=True)
+        assert found.sigma[w, k, y] == pytest.approx(sigma, nan_ok=True, abs=1e-7)
+
+
+def little_trust(memory: int = 20) -> Trust:
+    """Nothing that is as usual comes again."""
+    nothing, one = np.zeros((3, 1)), np.ones((3, 1))
+    return Trust(
+        gain_HY=nothing, usual_HY=one, lasting=LastingTrust(memory=memory, gain_HY=nothing, ratio_HY=0.5 * one)
+    )
+
+
+@pytest.mark.parametrize("size", [1e-3, 0.5, -1.0, 30.0])
+def test_an_error_that_stands_still_is_believed_whole_whatever_its_size(size: float) -> None:
+    bias = BiasFilter(trust=little_trust())
+    assert bias.reach == 20
+    np.testing.assert_allclose(correction(np.full((6, 20, 1), size), bias), size)
+
+
+def test_a_short_history_is_not_taken_for_a_lasting_error_and_gaps_do_not_hide_one() -> None:
+    errors = np.full((6, 20, 1), 0.5)
+    errors[:, 4:] = np.nan
+    np.testing.assert_allclose(correction(errors, BiasFilter(trust=little_trust())), 0.5 * 4 / 20)
+    errors = np.full((6, 20, 1), 0.5)
+    errors[:, 1:-1:2] = np.nan
+    np.testing.assert_allclose(correction(errors, BiasFilter(trust=little_trust())), 0.5)
+
+
+def test_a_mean_no_steadier_than_usual_is_not_believed_and_a_firm_one_nearly_whole() -> None:
+    swing = np.tile([1.0, -1.0], 10)[None, :, None].repeat(6, axis=0)
+    bias = BiasFilter(trust=little_trust())
+    np.testing.assert_allclose(correction(0.9 + swing, bias), 0.0)  # below twice half of the standard deviation
+    # The newest four weigh 0.2 towards +1 of the swing, and pass as usual.
+    np.testing.assert_allclose(correction(3.0 + swing, bias), 3.0 * (1 - 1 / 9))
+
+
+def test_forecasts_that_are_off_for_long_are_put_right_and_others_left_alone() -> None:
+    """Against a trust that knows no lasting errors: with a constant error added to held-back noise, and without."""
+    noise = of_a_walk(0.0)
+    trust = trust_of([noise], BiasFilter())
+    assert trust.lasting is not None
+    assert trust.lasting.memory == PERSISTENT
+    np.testing.assert_allclose(trust.lasting.ratio_HY[0], 1 / np.sqrt(PERSISTENT), rtol=0.15)  # white noise
+    later = of_a_walk(0.0, seed=1)
+    bias, short = BiasFilter(trust=trust), BiasFilter(trust=Trust(gain_HY=trust.gain_HY, usual_HY=trust.usual_HY))
+    for off, most in ((0.0, 1.01), (1.0, 0.85)):
+        with_lasting, without = (np.sqrt(np.nanmean(corrected(later + off, each) ** 2)) for each in (bias, short))
+        assert with_lasting < most * without
+    assert abs(np.nanmean(corrected(later + 1.0, bias))) < 0.1
 
 
 def test_what_the_state_follows_already_is_not_believed_twice() -> None:
