@@ -207,13 +207,20 @@ def outcome(found: Mapping[str, Sequence[Mapping[str, Any]]], seeds: Sequence[in
     ticks = sum(each["advice"]["decisions"] for each in tables.values())
     held = sum(each["advice"]["holds"] for each in tables.values())
     excess = {name: each["advice"]["rank_1"] - each["oracle"]["rank_1"] for name, each in tables.items()}
+    without = sum(each["oracle"]["holds"] for each in tables.values())
+    asked = sum(each["oracle"]["decisions"] for each in tables.values())
     values = {
         "worst_cost_over_oracle": max(over.values()),
         "beats_linear_mpc_share": float(np.mean(beaten)),
         "hold_share": held / ticks,
         "worst_rank_1_above_oracle": max(excess.values()),
     }
-    return Outcome(values=values, results={**values, "plants": tables}, seeds=list(seeds), lines=lines(tables))
+    return Outcome(
+        values=values,
+        results={**values, "oracle_without_solution_share": without / asked, "plants": tables},
+        seeds=list(seeds),
+        lines=lines(tables),
+    )
 
 
 def table(name: str, trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -259,6 +266,8 @@ def lines(tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
     out = []
     for name, each in tables.items():
         out.append(f"{name}: {each['seeds']} seeds of {each['rows']} rows")
+        if without := each["oracle"]["holds"]:
+            out.append(f"  the oracle had no solution {without} times of {each['oracle']['decisions']}")
         for who, figures in each.items():
             if not isinstance(figures, Mapping):
                 continue

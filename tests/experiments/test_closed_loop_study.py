@@ -44,7 +44,9 @@ def test_claims_are_of_the_worst_plant_and_of_both_linear_controllers() -> None:
     figures = found.results["plants"]["one"]["advice"]
     assert figures["cost_over"]["oracle"]["ratio"] == pytest.approx(1.05)
     assert figures["hold_reasons"] == {"stale": 2}
-    assert len(found.lines) == 2 * 5
+    assert found.results["oracle_without_solution_share"] == pytest.approx(0.1)
+    assert len(found.lines) == 2 * 6
+    assert sum("oracle had no solution 2 times of 20" in line for line in found.lines) == 2
 
 
 def test_linear_controllers_correct_and_keep_apart_as_the_world_model_does() -> None:
