@@ -22,7 +22,7 @@ import numpy as np
 
 import procmodel
 from experiments.contract import Outcome, run_experiment
-from procmodel.commands.advise import REACT, advisor_of, optimizer_of
+from procmodel.commands.advise import advisor_of, optimizer_of, soon
 from procmodel.commands.model import Place, dataset_of, ingest, model_of
 from procmodel.commands.progress import Progress
 from procmodel.control.optimizer import Optimizer
@@ -30,7 +30,7 @@ from procmodel.data.dataset import Dataset
 from procmodel.data.window import Columns, Scaler
 from procmodel.evaluation.closed_loop import run_trials
 from procmodel.evaluation.controllers import AdviceControl, Controller, HoldControl, OperatorControl, OracleControl
-from procmodel.evaluation.linear_peers import LinearWorld, doubt, fit_step_response
+from procmodel.evaluation.linear_peers import LinearWorld, fit_step_response
 from procmodel.evaluation.oracle import Oracle
 from procmodel.evaluation.pid import LOOPS, PidControl
 from procmodel.evaluation.plain import plain
@@ -40,6 +40,7 @@ from procmodel.runtime.loop import Advisor
 from procmodel.simulation import REFERENCE_PLANTS, ReferencePlant, record, reference_plant
 from procmodel.training.prepare import parts_of
 from procmodel.training.settings import horizon_rows, window_rows
+from procmodel.world_model.doubt import doubt_about
 from procmodel.world_model.linear import LinearState
 from procmodel.world_model.n4sid import fit_n4sid
 
@@ -129,7 +130,7 @@ def train(name: str, folder: Path, rows: int) -> Trained:
     linear = linear_controllers(plant, dataset, artifact.scaler)
     learned = (AdviceControl(advisor_of(plant, artifact, optimizer), optimizer.rows_wanted), *linear)
     others = (PidControl(plant, LOOPS[name]), OperatorControl(), HoldControl(), OracleControl(Oracle(reference)))
-    warmup = max(optimizer.rows_wanted, 2 * SETTLE + 4)
+    warmup = max(each.history for each in learned)
     return Trained(
         reference=reference,
         # Trials belong to the weights that advised in them and to the code that ran them. Controllers that learned
@@ -168,10 +169,9 @@ def linear_controllers(plant: Plant, dataset: Dataset, scaler: Scaler) -> list[A
     found = []
     for name, state in states.items():
         model = LinearWorld(state, columns)
-        miss = doubt(model, scaler, columns, judged, horizon_rows(plant), CONFIDENCE)
-        # As for the world model: what is further off is answered by the next advice.
-        reserve = np.minimum(miss, miss[min(REACT, len(miss)) - 1])
-        optimizer = Optimizer(plant=without, model=model, scaler=scaler, backoff_HY=reserve)
+        doubt = doubt_about(model, scaler, columns, judged, horizon_rows(plant), CONFIDENCE)
+        reserve = soon(doubt.backoff_HY)
+        optimizer = Optimizer(plant=without, model=model, scaler=scaler, backoff_HY=reserve, bias=doubt.bias)
         advisor = Advisor(plant=without, planner=optimizer, model=model, scaler=scaler, name=name)
         found.append(AdviceControl(advisor, optimizer.rows_wanted, name=name))
     return found
@@ -207,13 +207,20 @@ def outcome(found: Mapping[str, Sequence[Mapping[str, Any]]], seeds: Sequence[in
     ticks = sum(each["advice"]["decisions"] for each in tables.values())
     held = sum(each["advice"]["holds"] for each in tables.values())
     excess = {name: each["advice"]["rank_1"] - each["oracle"]["rank_1"] for name, each in tables.items()}
+    without = sum(each["oracle"]["holds"] for each in tables.values())
+    asked = sum(each["oracle"]["decisions"] for each in tables.values())
     values = {
         "worst_cost_over_oracle": max(over.values()),
         "beats_linear_mpc_share": float(np.mean(beaten)),
         "hold_share": held / ticks,
         "worst_rank_1_above_oracle": max(excess.values()),
     }
-    return Outcome(values=values, results={**values, "plants": tables}, seeds=list(seeds), lines=lines(tables))
+    return Outcome(
+        values=values,
+        results={**values, "oracle_without_solution_share": without / asked, "plants": tables},
+        seeds=list(seeds),
+        lines=lines(tables),
+    )
 
 
 def table(name: str, trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -259,6 +266,8 @@ def lines(tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
     out = []
     for name, each in tables.items():
         out.append(f"{name}: {each['seeds']} seeds of {each['rows']} rows")
+        if without := each["oracle"]["holds"]:
+            out.append(f"  the oracle had no solution {without} times of {each['oracle']['decisions']}")
         for who, figures in each.items():
             if not isinstance(figures, Mapping):
                 continue

@@ -58,13 +58,13 @@ def optimizer_of(plant: Plant, artifact: Artifact) -> Optimizer:
     Raises:
         ArtifactError: The plant file asks for members to be heard, and the model has but one.
     """
-    heads = [dataclasses.replace(head, allowance_H=_soon(head.allowance_H)) for head in artifact.heads]
+    heads = [dataclasses.replace(head, allowance_H=soon(head.allowance_H)) for head in artifact.heads]
     return Optimizer(
         plant=plant,
         model=artifact.model,
         scaler=artifact.scaler,
         heads=heads,
-        backoff_HY=_soon(artifact.calibration.backoff_HY),
+        backoff_HY=soon(artifact.calibration.backoff_HY),
         bias=BiasFilter(trust=artifact.calibration.trust),
         members=_members(plant, artifact),
         soon=REACT,
@@ -98,7 +98,7 @@ def planner_of(plant: Plant, artifact: Artifact, slow: Artifact | None) -> Optim
     )
 
 
-def _soon(doubt: np.ndarray) -> np.ndarray:
+def soon(doubt: np.ndarray) -> np.ndarray:
     """Doubt per row ahead, which grows no more after `REACT` rows."""
     return np.asarray(np.minimum(doubt, doubt[min(REACT, len(doubt)) - 1]) if len(doubt) else doubt)
 

@@ -101,8 +101,13 @@ class Optimizer:
 
     @property
     def rows_wanted(self) -> int:
-        """History rows with which every step of the horizon has its own correction; `model.rows` are enough to plan."""
+        """History rows that are of use; `model.rows` are enough to plan."""
         return self._model.rows + self.horizon.steps + self._bias.reach - 1
+
+    @property
+    def rows_enough(self) -> int:
+        """History rows with which every step of the horizon has its own correction; more tell lasting errors."""
+        return self._model.rows + self.horizon.steps + self._bias.memory - 1
 
     @property
     def future_rows(self) -> int:

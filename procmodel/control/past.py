@@ -119,8 +119,9 @@ class PastForecasts:
             off_NY = rows_RC[at, cv] - y_NY
             off_NY = np.where(np.isfinite(off_NY), off_NY, np.nan)
             errors_NmY = np.concatenate([off_NY[:, None], errors_NmY[:, : self._memory - 1]], axis=1)
-        # A forecast issued before the history began is none of it, known as it may be.
-        issued = np.arange(self._steps + 1)[:, None] + np.arange(self._memory)
-        errors_NmY[issued > len(rows_RC) - self._model.rows] = np.nan
+        if len(rows_RC) < self._model.rows + self._steps + self._memory - 1:
+            # A forecast issued before the history began is none of it, known as it may be.
+            issued = np.arange(self._steps + 1)[:, None] + np.arange(self._memory)
+            errors_NmY[issued > len(rows_RC) - self._model.rows] = np.nan
         past = Past(latent_D=newest_WD[-1], errors_NmY=errors_NmY)
         return _Known(rows_RC=rows_RC, inputs_RI=inputs_RI, front_ND=front_ND, past=past)

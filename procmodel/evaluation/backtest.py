@@ -191,7 +191,7 @@ def backtest(
     columns, horizon, history = Columns.of(plant), optimizer.horizon, optimizer.rows_wanted
     rows, interval = horizon.steps, horizon.interval
     most = int(np.clip((ticks or TICKS) // len(horizon.ticks), FEWEST, MOST))
-    starts = episode_starts(dataset, columns, stretches, history=history, rows=rows, most=most)
+    starts = episode_starts(dataset, columns, stretches, history=optimizer.rows_enough, rows=rows, most=most)
     if len(starts) < 2:
         return None
     plain_ones = [episode_at(dataset, int(start), rows, history, interval) for start in starts]

@@ -147,7 +147,7 @@ class AdviceControl:
 
     def __init__(self, advisor: Advisor, history: int, name: str = "advice") -> None:
         self.name = name
-        self._advisor, self._history = advisor, history
+        self._advisor, self.history = advisor, history
         self._previous: Plan | None = None
 
     def reset(self, episode: Episode) -> None:
@@ -157,7 +157,7 @@ class AdviceControl:
         plant = self._advisor.plant
         asked = zip(plant.cvs, observation.setpoints.tolist(), strict=True)
         advice, plan = self._advisor.advise(
-            observation.rows[-self._history :],
+            observation.rows[-self.history :],
             newest=observation.time,
             now=observation.time,
             setpoints={name: value for name, value in asked if math.isfinite(value)},

@@ -2,10 +2,11 @@
 
 Two models from the same record as the world model: a subspace state (N4SID, `procmodel.world_model.n4sid`), and step
 responses (dynamic matrix control; Cutler, C. R. and Ramaker, B. L. (1980). Dynamic matrix control: a computer control
-algorithm. Joint Automatic Control Conference, WP5-B). Each keeps a distance from limits by its own recorded errors.
+algorithm. Joint Automatic Control Conference, WP5-B). Past errors of each are believed and
+limits are kept by its own held-back rows, as for the world model (`procmodel.world_model.doubt`).
 
-Shapes: T rows, B batch, L rows of history, P rows that a step takes to settle, W windows, H rows ahead, C tags, D
-states, U MVs, V inputs held during a row (MVs then DVs), Y CVs. Scaled.
+Shapes: T rows, B batch, L rows of history, P rows that a step takes to settle, D states, U MVs, V inputs held during a
+row (MVs then DVs), Y CVs. Scaled.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from procmodel.control.bias import filled
-from procmodel.data.window import Columns, Scaler, Window
+from procmodel.data.window import Columns, Window
 from procmodel.errors import DatasetError
+from procmodel.world_model.latent_model import forward_fill
 from procmodel.world_model.linear import LinearState
-from procmodel.world_model.protocol import rollout
 
 Array = np.ndarray
 Runs = Sequence[tuple[Array, Array]]
@@ -31,7 +31,7 @@ SMOOTHNESS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
 class LinearWorld:
-    """A linear state as a world model; it knows no gaps, which stand at the mean."""
+    """A linear state as a world model; gaps are filled as for a `LatentModel`."""
 
     def __init__(self, state: LinearState, columns: Columns) -> None:
         self.rows, self.latent_size = len(state.encoder), len(state.A)
@@ -43,7 +43,7 @@ class LinearWorld:
 
     def encode(self, window: Window) -> Tensor:
         """State at the end of the window, [B, D]."""
-        return window.values[:, :, self._at].flatten(1) @ self._encoder + self._encoder_bias
+        return forward_fill(window.values, window.mask)[:, :, self._at].flatten(1) @ self._encoder + self._encoder_bias
 
     def step(self, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor) -> Tensor:
         """State one row later, [B, D]."""
@@ -124,41 +124,4 @@ def _step_state(h: Array) -> LinearState:
     )  # fmt: skip
 
 
-def doubt(
-    model: LinearWorld, scaler: Scaler, columns: Columns, runs_TC: Sequence[Array], horizon: int, confidence: float
-) -> Array:
-    """Quantile of the corrected forecast's error per row ahead, [H, Y] [unit], never falling; as for a world model.
-
-    The correction is the error that the forecast issued as many rows before has now.
-    """
-    missed = []
-    for rows_TC in runs_TC:
-        length = model.rows + horizon
-        known, seen = _windows(filled(rows_TC), length), _windows(rows_TC, length)[:, model.rows :, list(columns.cv)]
-        if len(seen) <= horizon:
-            continue
-        ahead = known[:, model.rows :]
-        u, d = (torch.as_tensor(scaler.scale(ahead[..., list(at)], at)) for at in (columns.mv, columns.dv))
-        with torch.no_grad():
-            z_BD = model.encode(scaler.window(known[:, : model.rows]))
-            y = model.read_out(rollout(model, z_BD, u, d).flatten(0, 1))
-        miss = seen - scaler.unscale(y.numpy().reshape(*ahead.shape[:2], -1), columns.cv)
-        corrected = np.full_like(miss, np.nan)
-        for k in range(1, horizon + 1):
-            corrected[k:, k - 1] = miss[k:, k - 1] - miss[:-k, k - 1]
-        missed.append(corrected[horizon:])
-    if not missed:
-        raise DatasetError(f"Doubt needs more than {model.rows + 2 * horizon} held-back rows. Read a longer record.")
-    quantile = np.nanquantile(np.abs(np.concatenate(missed)), confidence, axis=0)
-    return np.asarray(np.maximum.accumulate(quantile, axis=0))
-
-
-def _windows(rows_TC: Array, length: int, most: int = 3000) -> Array:
-    """The first windows of a stretch, one after the other, [W, length, C]."""
-    rows = rows_TC[: most + length - 1]
-    if len(rows) < length:
-        return np.empty((0, length, rows_TC.shape[1]))
-    return np.lib.stride_tricks.sliding_window_view(rows, length, axis=0).transpose(0, 2, 1)
-
-
-__all__ = ["LinearWorld", "Runs", "doubt", "fit_step_response"]
+__all__ = ["LinearWorld", "Runs", "fit_step_response"]

@@ -20,13 +20,11 @@ from procmodel.data.windows import Windows
 from procmodel.errors import DatasetError, LabelError
 from procmodel.plant import Constraint
 from procmodel.training.artifact import Calibration
-from procmodel.world_model.correction import BiasFilter, corrected, doubt_of, reading_noise, trust_of
+from procmodel.world_model.doubt import doubt_about
 from procmodel.world_model.latent_model import LatentModel, forward_fill
-from procmodel.world_model.protocol import rollout
 from procmodel.world_model.support import Support
 from procmodel.world_model.surprise import error_covariance, errors_ahead, surprises
 
-_AT_ONCE = 2048
 _NORMAL = 0.999
 """Share of normal rows whose surprise is to stay below the limit: a false hold every 1,000 rows."""
 
@@ -40,12 +38,11 @@ def calibrate(
     unmeasured disturbances too, so the allowance is on the safe side.
     """
     columns = model.config.columns
-    misses, errors, judged = [], [], []
+    errors, judged = [], []
     for stretch in held:
         rows = values_TC[stretch.start : stretch.stop]
         if len(rows) <= model.rows + horizon:
             continue
-        misses.append(_misses(model, scaler, rows, horizon))
         errors.append(errors_ahead(model, scaler, columns, rows))
         judged.append(rows)
     covariance = error_covariance(np.concatenate(errors)) if errors else np.eye(len(columns.cv))
@@ -57,37 +54,15 @@ def calibrate(
             f"Doubt cannot be calibrated: no held-back stretch is longer than {model.rows + horizon} rows (window and "
             "horizon) with a good CV in it. Record more, or shorten advice.horizon or training.window."
         )
-    trust = trust_of(misses, BiasFilter())
-    bias = BiasFilter(trust=trust)
-    left_WHY = np.concatenate([corrected(miss_WHY, bias) for miss_WHY in misses])
-    noise_Y = reading_noise([rows[:, columns.cv] for rows in judged])
+    doubt = doubt_about(model, scaler, columns, judged, horizon, confidence)
     smooth = np.convolve(known, np.ones(5) / 5, mode="valid") if len(known) > 5 else known
     return Calibration(
-        backoff_HY=doubt_of(left_WHY, noise_Y, confidence),
-        trust=trust,
+        backoff_HY=doubt.backoff_HY,
+        trust=doubt.trust,
         surprise_limit=float(1.5 * np.quantile(smooth, _NORMAL)),
         confidence=confidence,
         error_covariance_YY=covariance,
     )
-
-
-def _misses(model: LatentModel, scaler: Scaler, rows_TC: np.ndarray, horizon: int) -> np.ndarray:
-    """Errors of forecasts issued row after row along the recorded moves, [W, H, Y] [unit]; NaN in gaps."""
-    columns, length = model.config.columns, model.rows + horizon
-    windows = Windows(rows_TC, scaler, columns, dtype=torch.float64)
-    starts = torch.arange(0, len(rows_TC) - length + 1)
-    ahead = []
-    with torch.no_grad():
-        for first in range(0, len(starts), _AT_ONCE):
-            window = windows.batch(starts[first : first + _AT_ONCE], length)
-            filled = forward_fill(window.values, window.mask)
-            z_BD = model.encode_rows(window.values[:, : model.rows], window.mask[:, : model.rows])
-            z_BHD = rollout(model, z_BD, filled[:, model.rows :, columns.mv], filled[:, model.rows :, columns.dv])
-            ahead.append(model.read_out(z_BHD).numpy())
-    forecast_WHY = scaler.unscale(np.concatenate(ahead), columns.cv)
-    measured = rows_TC[:, list(columns.cv)]
-    at = np.arange(len(starts))[:, None] + model.rows + np.arange(horizon)
-    return np.asarray(measured[at] - forecast_WHY)
 
 
 def known_ground(

@@ -51,6 +51,8 @@ def followed(trust: Trust, inflow: np.ndarray, noise: float, ticks: int = 260) -
     plan_of = Optimizer(
         plant=PLANT, model=LinearModel(PLANT, A, WRONG * B), scaler=unit_scaler(PLANT), bias=BiasFilter(trust=trust)
     )
+    more = 0 if trust.lasting is None else trust.lasting.memory - 4
+    assert plan_of.rows_wanted == plan_of.rows_enough + more == 2 + AHEAD + 3 + more
     rng, u = np.random.default_rng(5), np.array([3.0, 3.0])
     h = np.linalg.solve(np.eye(2) - A, B @ u)
     history, levels = [np.concatenate([u, h])] * plan_of.rows_wanted, []

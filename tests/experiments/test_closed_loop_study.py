@@ -5,10 +5,17 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+import numpy as np
 import pytest
+from training_plants import tiny_plant, tiny_record
 
 from experiments import closed_loop
+from procmodel.control.optimizer import Optimizer
+from procmodel.data.window import Columns
 from procmodel.simulation import REFERENCE_PLANTS
+from procmodel.training.prepare import parts_of, prepare
+from procmodel.training.settings import horizon_rows
+from procmodel.world_model.doubt import doubt_about
 
 
 def trial(seed: int, **cost: float) -> dict[str, Any]:
@@ -37,7 +44,22 @@ def test_claims_are_of_the_worst_plant_and_of_both_linear_controllers() -> None:
     figures = found.results["plants"]["one"]["advice"]
     assert figures["cost_over"]["oracle"]["ratio"] == pytest.approx(1.05)
     assert figures["hold_reasons"] == {"stale": 2}
-    assert len(found.lines) == 2 * 5
+    assert found.results["oracle_without_solution_share"] == pytest.approx(0.1)
+    assert len(found.lines) == 2 * 6
+    assert sum("oracle had no solution 2 times of 20" in line for line in found.lines) == 2
+
+
+def test_linear_controllers_correct_and_keep_apart_as_the_world_model_does() -> None:
+    plant, record = tiny_plant(), tiny_record()
+    scaler, parts = prepare(record, plant).scaler, parts_of(record, plant)
+    held = [record.values[s.start : s.stop] for s in parts.validation]
+    for each in closed_loop.linear_controllers(plant, record, scaler):
+        optimizer = each._advisor.planner
+        assert isinstance(optimizer, Optimizer)
+        found = doubt_about(optimizer._model, scaler, Columns.of(plant), held, horizon_rows(plant), 0.9)
+        assert optimizer._bias.trust is not None
+        np.testing.assert_array_equal(optimizer._bias.trust.gain_HY, found.trust.gain_HY)
+        assert each.history == optimizer.rows_wanted
 
 
 def test_every_reference_plant_is_tried() -> None:
