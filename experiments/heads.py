@@ -24,7 +24,7 @@ from experiments.learned import Learned, learned
 from procmodel.constraints.calibration import allowances, least_labels
 from procmodel.constraints.classes import classify
 from procmodel.constraints.features import Features, candidates
-from procmodel.constraints.fit import HeadSamples, _choose, left_out_excess, samples_of
+from procmodel.constraints.fit import HeadSamples, chosen, left_out_excess, samples_of
 from procmodel.data.window import Columns
 from procmodel.data.windows import Windows
 from procmodel.errors import GateError, LabelError
@@ -127,7 +127,7 @@ def coverage(known: Learned, labels: Pool, test: Pool, background: HeadSamples, 
             continue
         for _ in range(draws):
             given = samples(labels, at_random(labels, count, rng), background)
-            features, ridge = _choose(families, given.encoded_ND, given.margins_N, given.block_N)
+            features, ridge = chosen(families, given, given.block_N)
             excess_NH = left_out_excess(families, given, given.block_N)
             found_NH = predicted(features, ridge.weights_F, ridge.offset, test.ahead_NHD)
             for confidence in CONFIDENCES:
@@ -199,7 +199,7 @@ def _judged(kind: str, families: list[Features], given: HeadSamples, test: Pool)
             with np.errstate(
                 invalid="ignore", divide="ignore"
             ):  # two labels, one left out: nothing is left to judge by
-                features, flat = _choose(families, given.encoded_ND, given.margins_N, given.block_N)
+                features, flat = chosen(families, given, given.block_N)
                 excess_NH = left_out_excess(families, given, given.block_N)
         else:
             features, flat, score_NH = classify(HEAD, kind, families[:4], samples_of(given, given.block_N))

@@ -82,7 +82,7 @@ def fit_head(name: str, constraint: Constraint, samples: HeadSamples) -> Constra
     families = list(candidates(samples.background_MD, samples.guides_MG))
     flat: Ridge | Flat
     if constraint.kind == "regression":
-        features, ridge = _choose(families, _ahead(samples), samples.margins_N, block_N)
+        features, ridge = chosen(families, samples, block_N)
         flat = Flat(weights_F=ridge.weights_F, offset=ridge.offset)
         excess_NH = left_out_excess(families, samples, block_N)
         error, spread = _judge(name, excess_NH[:, 0], samples.margins_N)
@@ -135,6 +135,11 @@ def _ahead(samples: HeadSamples) -> np.ndarray:
     return np.concatenate([samples.encoded_ND[:, None], samples.rolled_NHD], axis=1)
 
 
+def chosen(families: list[Features], samples: HeadSamples, block_N: np.ndarray) -> tuple[Features, Ridge]:
+    """The family of features that serves all labels best, and its fit to them."""
+    return _choose(families, _ahead(samples), samples.margins_N, block_N)
+
+
 def _choose(
     families: list[Features], ahead_NHD: np.ndarray, margins_N: np.ndarray, block_N: np.ndarray
 ) -> tuple[Features, Ridge]:
@@ -146,6 +151,9 @@ def _choose(
     """
 
     def error(features: Features) -> float:
+        if len(margins_N) < _LEAST_TO_FIT:  # leaving a fold out leaves too little; ridge leaves out one at a time
+            missed = fit_ridge(features.of(ahead_NHD[:, 0]), margins_N, block_N).error
+            return missed / (_BEND_GAIN if features.curved else 1.0)
         left_out = [_left_out(features, ahead_NHD, margins_N, block_N, out_N) for out_N in folds(block_N)]
         missed = float(np.sqrt(np.nanmean(np.concatenate(left_out) ** 2)))
         return missed / (_BEND_GAIN if features.curved else 1.0)
