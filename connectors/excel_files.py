@@ -161,9 +161,10 @@ class ExcelTable(FileTable):
                 "password; none of them can be read. Open it in Excel and save it as .xlsx without a password."
             )
         try:
-            with warnings.catch_warnings():
+            # A damaged archive would leave a file open that openpyxl opened.
+            with warnings.catch_warnings(), self.file.open("rb") as file:
                 warnings.simplefilter("ignore")  # of styles and extensions that say nothing of the samples
-                book = openpyxl.load_workbook(self.file, read_only=True, data_only=True)
+                book = openpyxl.load_workbook(file, read_only=True, data_only=True)
                 try:
                     return self._of_book(book, most)
                 finally:

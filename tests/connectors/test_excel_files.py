@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import psutil
 import pytest
 
 from connectors.excel_files import ExcelHistorian
@@ -119,3 +121,13 @@ def test_what_is_no_workbook_is_said(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.xlsx").write_bytes(content)
     with pytest.raises(HistorianError, match="is empty" if not content else "cannot be read as an Excel workbook"):
         historian(tmp_path / "a.xlsx").read(Query(tags=("A",)))
+
+
+def test_a_workbook_that_cannot_be_read_is_closed_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.xlsx"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+    with pytest.raises(HistorianError, match="Save it again") as told:
+        historian(path).read(Query(tags=("A",)))
+    assert told.value.__cause__ is not None  # its frames are alive, and with them whatever they left open
+    assert str(path) not in [file.path for file in psutil.Process().open_files()]

@@ -75,7 +75,7 @@ def failure_is_a_hold_and_no_start(opt: Optimizer) -> None:
 
 def test_a_failed_iterate_returned_and_reused(monkeypatch: pytest.MonkeyPatch) -> None:
     failure_is_a_hold_and_no_start(optimizer())
-    monkeypatch.setattr(Optimizer, "_usable", lambda self, previous: True)
+    monkeypatch.setattr(Optimizer, "usable", lambda self, previous: True)
     with pytest.raises(AssertionError):
         failure_is_a_hold_and_no_start(optimizer())
 
