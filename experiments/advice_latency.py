@@ -25,6 +25,7 @@ from procmodel.control.optimizer import Optimizer
 from procmodel.control.oracle import Oracle
 from procmodel.control.plan import Plan
 from procmodel.control.problem import Problem
+from procmodel.control.threads import on_one_core
 
 SEEDS = (0, 1)
 SAME = 1e-3
@@ -154,6 +155,7 @@ def _counts(seconds: float, success: bool, excess: float) -> bool:
     return bool(abs(excess) <= SAME if success else excess > -SAME and seconds >= 0.9 * PATIENCE)
 
 
+@on_one_core
 def _floor(made: Rig) -> dict[str, Any]:
     """Operations of one tangent rollout, of condensing and of one factorisation, and the seconds they take at best."""
     size, horizon = made.size, made.make().horizon
