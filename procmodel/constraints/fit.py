@@ -137,12 +137,11 @@ def _ahead(samples: HeadSamples) -> np.ndarray:
 
 def chosen(families: list[Features], samples: HeadSamples, block_N: np.ndarray) -> tuple[Features, Ridge]:
     """The family of features that serves all labels best, and its fit to them."""
-    return _choose(families, _ahead(samples), samples.margins_N, block_N)
+    best = _family(families, _ahead(samples), samples.margins_N, block_N)
+    return best, fit_ridge(best.of(samples.encoded_ND), samples.margins_N, block_N)
 
 
-def _choose(
-    families: list[Features], ahead_NHD: np.ndarray, margins_N: np.ndarray, block_N: np.ndarray
-) -> tuple[Features, Ridge]:
+def _family(families: list[Features], ahead_NHD: np.ndarray, margins_N: np.ndarray, block_N: np.ndarray) -> Features:
     """The family with the least error on labels left out, over encoded and predicted latents alike; a bent one only
     where it clearly beats the straight ones.
 
@@ -153,13 +152,12 @@ def _choose(
     def error(features: Features) -> float:
         if len(margins_N) < _LEAST_TO_FIT:  # leaving a fold out leaves too little; ridge leaves out one at a time
             missed = fit_ridge(features.of(ahead_NHD[:, 0]), margins_N, block_N).error
-            return missed / (_BEND_GAIN if features.curved else 1.0)
-        left_out = [_left_out(features, ahead_NHD, margins_N, block_N, out_N) for out_N in folds(block_N)]
-        missed = float(np.sqrt(np.nanmean(np.concatenate(left_out) ** 2)))
+        else:
+            left_out = [_left_out(features, ahead_NHD, margins_N, block_N, out_N) for out_N in folds(block_N)]
+            missed = float(np.sqrt(np.nanmean(np.concatenate(left_out) ** 2)))
         return missed / (_BEND_GAIN if features.curved else 1.0)
 
-    best = min(families, key=error)
-    return best, fit_ridge(best.of(ahead_NHD[:, 0]), margins_N, block_N)
+    return min(families, key=error)
 
 
 def _left_out(
@@ -177,6 +175,6 @@ def left_out_excess(families: list[Features], samples: HeadSamples, block_N: np.
     ahead_NHD = _ahead(samples)
     excess_NH = np.full(ahead_NHD.shape[:2], np.nan)
     for out_N in folds(block_N):
-        features, _ = _choose(families, ahead_NHD[~out_N], samples.margins_N[~out_N], block_N[~out_N])
+        features = _family(families, ahead_NHD[~out_N], samples.margins_N[~out_N], block_N[~out_N])
         excess_NH[out_N] = _left_out(features, ahead_NHD, samples.margins_N, block_N, out_N)
     return excess_NH

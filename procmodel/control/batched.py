@@ -182,14 +182,7 @@ class BatchedOptimizer:
         return _Asked(request=request, rows_RC=rows_RC, orders=orders)
 
     def _by_itself(self, request: Request) -> Plan:
-        return self.alone.plan(
-            request.rows_RC,
-            setpoints=request.setpoints,
-            future_dv_HV=request.future_dv_HV,
-            previous=request.previous,
-            out_of_service=request.out_of_service,
-            deadline=request.deadline,
-        )
+        return request.planned_by(self.alone)
 
     def _as_tensors(self, asked: Sequence[_Asked]) -> Given:
         horizon, columns, scaler = self.alone.horizon, self._columns, self._scaler

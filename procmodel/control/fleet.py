@@ -75,17 +75,7 @@ class _Stretch:
 def _plan_each(optimizer: Optimizer | BatchedOptimizer, requests: Sequence[Request]) -> list[Plan]:
     if isinstance(optimizer, BatchedOptimizer):
         return optimizer.plan(requests)
-    return [
-        optimizer.plan(
-            request.rows_RC,
-            setpoints=request.setpoints,
-            future_dv_HV=request.future_dv_HV,
-            previous=request.previous,
-            out_of_service=request.out_of_service,
-            deadline=request.deadline,
-        )
-        for request in requests
-    ]
+    return [request.planned_by(optimizer) for request in requests]
 
 
 def _through(optimizer: Optimizer | BatchedOptimizer, stretch: _Stretch) -> list[Plan]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Plan
 
 
@@ -20,3 +21,14 @@ class Request:
     previous: Plan | None = None
     out_of_service: tuple[str, ...] = ()
     deadline: float | None = None
+
+    def planned_by(self, optimizer: Optimizer) -> Plan:
+        """The optimizer's answer; errors are those of `Optimizer.plan`."""
+        return optimizer.plan(
+            self.rows_RC,
+            setpoints=self.setpoints,
+            future_dv_HV=self.future_dv_HV,
+            previous=self.previous,
+            out_of_service=self.out_of_service,
+            deadline=self.deadline,
+        )
