@@ -26,18 +26,16 @@ TASKS = {
     "cstr": {
         "tsim": 26, "SP": {"Ca": thirds(STEPS, 0.85, 0.9, 0.87)}, "x0": [0.8, 330.0],
         "a": ([295.0], [302.0]), "o": ([0.7, 300.0], [1.0, 350.0]), "r_scale": {"Ca": 1e3}, "R": 0.1, "horizon": 15,
-        "substeps": 4,
     },
     "four_tank": {
         "tsim": 1000, "SP": {"h3": thirds(STEPS, 0.5, 0.1), "h4": thirds(STEPS, 0.2, 0.3)},
         "x0": [0.141, 0.112, 0.072, 0.42], "a": ([0.1, 0.1], [10.0, 10.0]), "o": ([0.0] * 4, [0.5] * 4), "r_scale": {},
-        "R": 0.0, "horizon": 19, "substeps": 4,
+        "R": 0.0, "horizon": 19,
     },
     "multistage_extraction": {
         "tsim": 60, "SP": {"X5": thirds(STEPS, 0.3, 0.4, 0.3)},
         "x0": [0.55, 0.3, 0.45, 0.25, 0.4, 0.2, 0.35, 0.15, 0.25, 0.1], "a": ([5.0, 10.0], [500.0, 1000.0]),
         "o": ([0.0] * 10, [1.0] * 10), "r_scale": {}, "R": 0.1, "horizon": 20,
-        "substeps": 150,
     },
 }  # fmt: skip
 
@@ -84,55 +82,81 @@ def episode(name, moves):
     return total
 
 
-def runge_kutta(model, states, inputs, dt):
-    """One step of the classical method of fourth order, x -> x after dt under a held input."""
-    x, u = ca.SX.sym("x", states), ca.SX.sym("u", inputs)
-    rate = ca.Function("rate", [x, u], [ca.vertcat(*model(x, u))])
-    k1 = rate(x, u)
-    k2 = rate(x + dt / 2 * k1, u)
-    k3 = rate(x + dt / 2 * k2, u)
-    k4 = rate(x + dt * k3, u)
-    return ca.Function("step", [x, u], [x + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)])
+ELEMENTS = (0.05, 0.15, 0.3, 0.5)
+"""Shares of a step between two samples: short ones first, where a fast plant answers a new input."""
+DEGREE = 3
+"""Of the collocation polynomials; Radau points, which stay stable on plants that settle within a step."""
+QUIET = {"ipopt.print_level": 0, "print_time": 0, "ipopt.sb": "yes"}
+
+
+def collocated(model, states, inputs, dt):
+    """A step of `dt` under a held input, by collocation (Biegler, Nonlinear Programming, 2010, ch. 10).
+
+    Function of the state before [X, 1], the states at all points [X, elements * DEGREE] and the input [U, 1]; residuals
+    [X * elements * DEGREE, 1]. The last point is the state after the step.
+    """
+    slopes, _, _ = ca.collocation_coeff(ca.collocation_points(DEGREE, "radau"))
+    before, points, u = ca.SX.sym("x", states), ca.SX.sym("p", states, len(ELEMENTS) * DEGREE), ca.SX.sym("u", inputs)
+    residuals, start = [], before
+    for k, share in enumerate(ELEMENTS):
+        mine = points[:, k * DEGREE : (k + 1) * DEGREE]
+        rates = ca.horzcat(*(ca.vertcat(*model(mine[:, j], u)) for j in range(DEGREE)))
+        residuals.append(ca.vec(ca.mtimes(ca.horzcat(start, mine), slopes) - share * dt * rates))
+        start = mine[:, -1]
+    return ca.Function("step", [before, points, u], [ca.vertcat(*residuals)])
 
 
 def program(name):
-    """Cost of a whole episode as a function of the inputs in shares of their range, on pcgym's equations."""
+    """A whole episode on pcgym's equations: `nlpsol`'s problem and bounds, and the number of its shares.
+
+    Variables are the inputs [U, steps - 1] in shares of their range, then all states within the steps; no state may be
+    below zero, where the equations mean nothing.
+    """
     task, env = TASKS[name], make_env(parameters(name))
-    states, inputs = len(task["x0"]), len(task["a"][0])
-    step = runge_kutta(env.model, states, inputs, task["tsim"] / STEPS / task["substeps"]).mapaccum(task["substeps"])
+    states, inputs, steps = len(task["x0"]), len(task["a"][0]), STEPS - 1
+    step = collocated(env.model, states, inputs, task["tsim"] / STEPS)
     low, high = (ca.DM(part) for part in task["a"])
-    shares = ca.MX.sym("shares", inputs, STEPS - 1)
+    shares, within = ca.MX.sym("shares", inputs, steps), ca.MX.sym("within", states, step.size2_in(1) * steps)
+    u = ca.repmat(low, 1, steps) + ca.repmat(high - low, 1, steps) * shares
+    after = within[:, step.size2_in(1) - 1 :: step.size2_in(1)]
+    residuals = step.map(steps)(ca.horzcat(task["x0"], after[:, :-1]), within, u)
     names, (least, most) = env.model.info()["states"], task["o"]
-    at, cost = ca.DM(task["x0"]), 0
-    for k in range(STEPS - 1):
-        at = step(at, ca.repmat(low + (high - low) * shares[:, k], 1, task["substeps"]))[:, -1]
-        for each, asked in task["SP"].items():
-            i = names.index(each)
-            off = (at[i] - asked[k + 1]) / (most[i] - least[i])
-            cost += task["r_scale"].get(each, 1) * off**2
-        if k:
-            cost += task["R"] * ca.sumsqr(shares[:, k] - shares[:, k - 1])
-    return shares, cost
+    cost = task["R"] * ca.sumsqr(shares[:, 1:] - shares[:, :-1])
+    for each, asked in task["SP"].items():
+        i = names.index(each)
+        off = (after[i, :] - ca.DM(asked[1:]).T) / (most[i] - least[i])
+        cost += task["r_scale"].get(each, 1) * ca.sumsqr(off)
+    problem = {"x": ca.vertcat(ca.vec(shares), ca.vec(within)), "f": cost, "g": ca.vec(residuals)}
+    return problem, shares.numel(), within.size2()
+
+
+def optimum(name):
+    """Moves [steps - 1, U] of the cheapest episode, in shares of the inputs' ranges; the best of three starts."""
+    problem, moves, points = program(name)
+    solver = ca.nlpsol("whole", "ipopt", problem, QUIET | {"ipopt.max_iter": 1000})
+    at = np.tile(TASKS[name]["x0"], points)
+    upper = np.concatenate([np.ones(moves), np.full(at.size, np.inf)])
+    ends = [
+        solver(x0=np.concatenate([np.full(moves, start), at]), lbx=0, ubx=upper, lbg=0, ubg=0)
+        for start in (0.2, 0.5, 0.8)
+    ]
+    worst = [float(ca.norm_inf(end["g"])) for end in ends]
+    ends = [end for end, off in zip(ends, worst, strict=True) if off < 1e-6]
+    if not ends:
+        raise RuntimeError(f"{name}: no start led to an episode that keeps the equations: {worst}.")
+    return np.array(min(ends, key=lambda end: float(end["f"]))["x"][:moves]).reshape(STEPS - 1, -1)
 
 
 def peers(name):
-    """Returns of the full-horizon optimum, of pcgym's own oracle, and of the best constant input."""
-    shares, cost = program(name)
+    """Returns of the full-horizon optimum, of the best constant input on a grid, and of pcgym's own oracle."""
     low, high = (np.array(part) for part in TASKS[name]["a"])
-    options = {"ipopt.print_level": 0, "print_time": 0, "ipopt.sb": "yes"}
-    solver = ca.nlpsol("whole", "ipopt", {"x": ca.vec(shares), "f": cost}, {**options, "ipopt.max_iter": 300})
-    one = ca.MX.sym("one", len(low))
-    held = ca.Function("cost", [shares], [cost])(ca.repmat(one, 1, STEPS - 1))
-    constant = ca.nlpsol("held", "ipopt", {"x": one, "f": held}, options)
-    found = {}
-    for label, solve in (("optimum", solver), ("best_constant", constant)):
-        ends = [solve(x0=start, lbx=0, ubx=1) for start in (0.2, 0.5, 0.8)]
-        best = np.array(min(ends, key=lambda end: float(end["f"]))["x"]).reshape(-1, len(low))
-        moves = low + (high - low) * (best if len(best) > 1 else np.repeat(best, STEPS - 1, axis=0))
-        found[label] = episode(name, moves)
+    grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 11)] * len(low)), axis=-1).reshape(-1, len(low))
     _, inputs = oracle(make_env, parameters(name), {"N": TASKS[name]["horizon"]}).mpc()
-    found["pcgym_oracle"] = episode(name, np.asarray(inputs).T)
-    return found
+    return {
+        "optimum": episode(name, low + (high - low) * optimum(name)),
+        "best_constant": max(episode(name, np.tile(low + (high - low) * share, (STEPS - 1, 1))) for share in grid),
+        "pcgym_oracle": episode(name, np.asarray(inputs).T),
+    }
 
 
 def answer(request, env):
