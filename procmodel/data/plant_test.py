@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from procmodel.data.dataset import Dataset, Stretch
-from procmodel.data.health import Excitation, response_audit
+from procmodel.data.excitation import Excitation, response_audit
 from procmodel.data.split import Parts
 from procmodel.plant import Plant
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 import numpy as np
 
 from procmodel.data.dataset import Dataset, Stretch, moment
+from procmodel.data.excitation import Answer, Excitation, excitation_audit, response_audit
 from procmodel.data.findings.archive import HONEST, Spacing, deviation, honest_step, movement_memory
 from procmodel.data.findings.clocks import clock_shifts
 from procmodel.data.findings.conversions import conversions, unit_changes
@@ -18,7 +19,7 @@ from procmodel.data.findings.drift import drifts
 from procmodel.data.findings.flat import saturated, stuck
 from procmodel.data.findings.raw import Raw
 from procmodel.data.findings.spikes import spikes
-from procmodel.data.health import Answer, Excitation, TagHealth, excitation_audit, response_audit, tag_health
+from procmodel.data.health import TagHealth, tag_health
 from procmodel.data.split import split
 from procmodel.errors import DatasetError
 from procmodel.plant import Kind, Plant, Role
