@@ -14,7 +14,7 @@ from procmodel.data.dataset import Dataset
 from procmodel.data.historians import open_historian
 from procmodel.data.ingest import ingest as store
 from procmodel.data.update import update
-from procmodel.errors import ArtifactError
+from procmodel.errors import ArtifactError, InputError
 from procmodel.evaluation.record_facts import record_facts
 from procmodel.plant import Plant
 from procmodel.tracking import Tracker, seal_of
@@ -52,8 +52,16 @@ class Place:
 
 
 def place_of(plant: Plant, out: Path | None) -> Place:
-    """`out`, or `runs/<plant name>` below the current folder."""
-    return Place(out=(out or Path("runs") / plant.name).absolute())
+    """`out`, or `runs/<plant name>` below the current folder.
+
+    Raises:
+        InputError: A file stands in its place, or where a folder above it would be.
+    """
+    folder = (out or Path("runs") / plant.name).absolute()
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not there.is_dir():
+        raise InputError(f"{there} is a file; results need a folder. Name another --out. Nothing was begun.")
+    return Place(out=folder)
 
 
 def ingest(
