@@ -13,7 +13,7 @@ from pydantic import Field
 from connectors.credentials import CredentialOptions, Secret
 from procmodel.errors import PlantFileError
 from procmodel.plant import History
-from procmodel.plant.plant import Duration
+from procmodel.plant.duration import Duration
 from procmodel.plant.tag import Frozen
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}

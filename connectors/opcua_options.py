@@ -11,7 +11,7 @@ from connectors.credentials import Secret
 from connectors.server_options import ServerOptions
 from procmodel.errors import PlantFileError
 from procmodel.plant import History
-from procmodel.plant.plant import Duration
+from procmodel.plant.duration import Duration
 from procmodel.plant.tag import Frozen
 
 Security = Literal["Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss", "none"]

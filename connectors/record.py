@@ -21,6 +21,7 @@ from procmodel.data.samples import SCHEMA, Campaign, Quality, Query, ReadReport,
 from procmodel.errors import HistorianError
 from procmodel.plant import Tag
 from procmodel.plant.tag import nearest
+from procmodel.plant.words import many
 
 
 class TableHistorian:
@@ -230,15 +231,17 @@ class TableHistorian:
         report.missing_times += missing
         if missing:
             report.notes.append(
-                f"{tag}: {missing} samples left out, since their local time does not exist in {self._reading.timezone} "
-                "(the hour that the spring clock change skips)"
+                f"{tag}: {many(missing, 'sample')} left out, since their local time does not exist in "
+                f"{self._reading.timezone} (the hour that the spring clock change skips)"
             )
         if empty:
-            report.notes.append(f"{tag}: {empty} samples left out, since they have no time stamp")
+            report.notes.append(f"{tag}: {many(empty, 'sample')} left out, since they have no time stamp")
         record, exact, conflicting = deduplicated(stamped(record))
         report.duplicates += exact + conflicting
         if conflicting:
-            report.notes.append(f"{tag}: {conflicting} stamps held several values; the last one in the file was kept")
+            report.notes.append(
+                f"{tag}: {many(conflicting, 'stamp')} held several values; the last one in the file was kept"
+            )
         report.rows += record.height
         report.bad += int((record["quality"] == int(Quality.BAD)).sum())
         report.uncertain += int((record["quality"] == int(Quality.UNCERTAIN)).sum())
@@ -246,7 +249,7 @@ class TableHistorian:
         report.out_of_range += int(record["outside"].sum())
         if twice := int((record["mark"] == int(Mark.AMBIGUOUS)).sum()):
             report.ambiguous_times += twice
-            report.notes.append(f"{tag}: {twice} samples lie in the hour that the autumn clock change repeats")
+            report.notes.append(f"{tag}: {many(twice, 'sample')} in the hour that the autumn clock change repeats")
         spoken = record.filter(pl.col("value").is_null())["state"].drop_nulls()
         for word, count in spoken.value_counts(sort=True).rows():
             report.words[word] = report.words.get(word, 0) + count

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from connectors.credentials import CredentialOptions
-from procmodel.plant.plant import Duration
+from procmodel.plant.duration import Duration
 from procmodel.plant.tag import Frozen
 
 

@@ -15,6 +15,7 @@ from connectors.samples import converted, deduplicated, not_before, span_of, sta
 from connectors.stamps import Mark
 from procmodel.data.samples import Quality, ReadReport
 from procmodel.plant import Tag
+from procmodel.plant.words import many
 
 _ROW = np.dtype([("time", "<i8"), ("value", "<f8"), ("status", "<i8"), ("quality", "<i8")])
 _NO_NUMBER, _NO_CODE = float("nan"), -(2**62)  # for a digest only
@@ -87,11 +88,13 @@ class Tally:
     def _left_out(self) -> list[str]:
         counts = self.counts
         said = {
-            f"{counts['MISSING']} samples left out, since their local time does not exist in {self.timezone} (the hour "
-            "that the spring clock change skips)": counts["MISSING"],
-            f"{counts['EMPTY']} samples left out, since they have no time stamp": counts["EMPTY"],
-            f"{counts['conflicting']} stamps held several values; the last one was kept": counts["conflicting"],
-            f"{counts['AMBIGUOUS']} samples lie in the hour that the autumn clock change repeats": counts["AMBIGUOUS"],
+            f"{many(counts['MISSING'], 'sample')} left out, since their local time does not exist in "
+            f"{self.timezone} (the hour that the spring clock change skips)": counts["MISSING"],
+            f"{many(counts['EMPTY'], 'sample')} left out, since they have no time stamp": counts["EMPTY"],
+            f"{many(counts['conflicting'], 'stamp')} held several values; the last one was kept": counts["conflicting"],
+            f"{many(counts['AMBIGUOUS'], 'sample')} in the hour that the autumn clock change repeats": counts[
+                "AMBIGUOUS"
+            ],
         }
         return [note for note, count in said.items() if count]
 

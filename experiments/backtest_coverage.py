@@ -41,8 +41,7 @@ from procmodel.evaluation.backtest import Backtest, backtest
 from procmodel.evaluation.evaluators import evaluators
 from procmodel.evaluation.replay import Answer, advise_over, episode_at
 from procmodel.metrics import block_interval
-from procmodel.plant import Plant, load_plant
-from procmodel.plant.plant import Advising
+from procmodel.plant import Advising, Plant, load_plant
 from procmodel.runtime.loop import Advisor
 from procmodel.simulation import ReferencePlant, Simulator
 from procmodel.simulation.operation import record_start

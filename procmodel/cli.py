@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from procmodel.commands.options import ask, limits_of, moment_of, pairs_of, setpoints_of, span_of, statuses_of
-from procmodel.commands.tell import print_json, show, tell_demo, tell_evaluation, tell_training
+from procmodel.commands import options, tell
+from procmodel.commands.options import End, Json, Out, PlantFile, Start
 from procmodel.errors import InputError, ProcmodelError
+from procmodel.training.launch import STOPPED, launched, processes_to_start, start
 
 if TYPE_CHECKING:
     from procmodel.plant import Plant
@@ -31,15 +32,6 @@ app = typer.Typer(
 
 head_app = typer.Typer(help="Constraint heads: margins that no sensor measures.", no_args_is_help=True)
 app.add_typer(head_app, name="head")
-
-STOPPED = 130
-"""Exit code after Ctrl-C, as shells have it."""
-
-PlantFile = Annotated[Path, typer.Argument(metavar="PLANT", help="The plant file, such as plant.yaml.")]
-Out = Annotated[
-    Path | None, typer.Option("--out", help="Folder of the results. Default: runs/<plant name>; of `runs`: all.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 
 
 @app.command()
@@ -60,10 +52,10 @@ def demo(
         results, advised = run(plant, (out or Path("runs") / f"demo-{plant}").absolute(), progress, quick=quick)
     results["seconds"] = progress.seconds
     if as_json:
-        print_json(results)
+        tell.print_json(results)
         return
-    tell_demo(results)
-    show(advised.advice, "Europe/Zurich")
+    tell.demo(results)
+    tell.show(advised.advice, "Europe/Zurich")
     print(f"\nReport: {results['report']}")
 
 
@@ -81,16 +73,16 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Draft a plant file from an export: its shape, units, ranges, sampling and likely roles, with the reasons."""
-    answers = pairs_of("--answer", answer or [], "history.options.quality=opc-da")
+    answers = options.pairs_of("--answer", answer or [], "history.options.quality=opc-da")
     from procmodel.commands import init as command
 
     given = {key: command.parsed(value) for key, value in answers.items()}
     if timezone is not None:
         given[command.ZONE] = timezone
-    asks = ask if sys.stdin.isatty() and sys.stderr.isatty() and not as_json else None
+    asks = options.ask if sys.stdin.isatty() and sys.stderr.isatty() and not as_json else None
     drafted = command.init(exports, out, given, name=name, ask=asks)
     if as_json:
-        print_json(drafted.to_dict())
+        tell.print_json(drafted.to_dict())
         return
     print("\n".join(command.summary(drafted)))
 
@@ -100,13 +92,13 @@ def ingest(
     plant_file: PlantFile,
     out: Out = None,
     as_json: Json = False,
-    start: Annotated[str | None, typer.Option(help="From this ISO time with its zone. Default: all there is.")] = None,
-    end: Annotated[str | None, typer.Option(help="Up to this ISO time with its zone. Default: all there is.")] = None,
+    start: Start = None,
+    end: End = None,
     update: Annotated[bool, typer.Option(help="Prolong the stored dataset, reading its end and what is new.")] = False,
     overlap: Annotated[str, typer.Option(help="With --update: how late a sample may come, such as 1 h.")] = "1 h",
 ) -> None:
     """Read the plant's history, put it on the grid, and store it with what the read met."""
-    plant, span = _plant(plant_file), span_of(start, end)
+    plant, span = _plant(plant_file), options.span_of(start, end)
     if update and span != (None, None):
         raise InputError("--update goes on from the stored dataset; leave out --start and --end.")
     from procmodel.plant.units import parse_duration
@@ -118,12 +110,11 @@ def ingest(
     place = model.place_of(plant, out)
     with Progress() as progress:
         read = model.renew(plant, place, progress, late) if update else model.ingest(plant, place, progress, *span)
-        facts = model.ingest_facts(read, plant)
+        facts = {**model.ingest_facts(read, plant), "dataset": str(place.dataset)}
     if as_json:
-        print_json(facts)
+        tell.print_json(facts)
         return
-    print(f"{facts['rows']} rows of {facts['sample_time_s']:g} s from {facts['start']}, {len(plant.columns)} tags.")
-    print(f"Campaigns: {', '.join(facts['campaigns'])}\nDataset: {place.dataset}")
+    tell.ingest(facts)
 
 
 @app.command()
@@ -131,46 +122,44 @@ def check(
     plant_file: PlantFile,
     out: Out = None,
     as_json: Json = False,
-    start: Annotated[str | None, typer.Option(help="From this ISO time with its zone. Default: all there is.")] = None,
-    end: Annotated[str | None, typer.Option(help="Up to this ISO time with its zone. Default: all there is.")] = None,
+    start: Start = None,
+    end: End = None,
 ) -> None:
     """Say whether the record is fit to learn from: gaps, faults of instruments, compression, excitation."""
-    plant, span = _plant(plant_file), span_of(start, end)
+    plant, span = _plant(plant_file), options.span_of(start, end)
     from procmodel.commands import model
     from procmodel.commands.check import check as run
     from procmodel.commands.progress import Progress
 
     with Progress() as progress:
         results = run(plant, model.place_of(plant, out).out / "check.html", progress, *span)
-    if as_json:
-        print_json(results)
-        return
-    for finding in results["findings"]:
-        when = f" ({finding['start'][:19]})" if finding["start"] else ""
-        print(f"{finding['fault']:<15} {finding['tag']:<14} {finding['text']}{when}")
-    print(f"{len(results['findings'])} findings in {results['record']['rows']:,} rows.")
-    for pair, answer in (results["response"] or {}).items():
-        print(f"{pair}: {'shows' if answer['f'] > 5 else 'does not show'} in the record (F = {answer['f']:.3g})")
-    if results["reason"]:
-        print(f"Excitation: {results['reason']}")
-    print(f"Page: {results['page']}")
+    (tell.print_json if as_json else tell.check)(results)
 
 
 @app.command()
 def train(plant_file: PlantFile, out: Out = None, as_json: Json = False) -> None:
     """Train the world model and its constraint heads; a run that was stopped goes on from its last whole epoch."""
-    plant = _plant(plant_file)
-    from procmodel.commands import model
-    from procmodel.commands.progress import Progress
+    from procmodel.training.processes import together
 
-    place = model.place_of(plant, out)
-    with Progress() as progress:
-        artifact = model.train_model(plant, model.dataset_of(plant, place, progress), place, progress)
+    if not launched() and (count := processes_to_start(_plant(plant_file).training)):
+        sys.exit(start(count, sys.argv[1:]))  # past `main`: the first of them has said all there is to say
+    with together() as processes:
+        plant = _plant(plant_file)
+        from procmodel.commands import model
+        from procmodel.commands.progress import Progress
+
+        processes.refuse_others(plant.training)
+        place = model.place_of(plant, out)
+        with Progress(quiet=not processes.is_first) as progress:
+            dataset = model.shared_dataset_of(plant, place, progress, processes)
+            artifact = model.train_model(plant, dataset, place, progress, processes)
+    if not processes.is_first:
+        return
     facts = {**model.train_facts(artifact, plant), "model": str(place.model), "seconds": progress.seconds}
     if as_json:
-        print_json(facts)
+        tell.print_json(facts)
         return
-    tell_training(facts)
+    tell.training(facts)
 
 
 @app.command()
@@ -189,7 +178,7 @@ def evaluate(
     with Progress() as progress:
         results = run(plant, model.place_of(plant, out), progress, compare)
     results["seconds"] = progress.seconds
-    (print_json if as_json else tell_evaluation)(results)
+    (tell.print_json if as_json else tell.evaluation)(results)
     if not results["gains"]["gate"]["passed"]:
         raise typer.Exit(1)
 
@@ -228,8 +217,8 @@ def advise(
 ) -> None:
     """Say which setpoints to move now, by how much and what will happen; or hold, with the reason (exit code 1)."""
     plant = _plant(plant_file)
-    clock, targets = moment_of("--at", None if at == "latest" else at), setpoints_of(setpoint or [])
-    limits, statuses = limits_of(limit or []), statuses_of(status or [])
+    clock, targets = options.moment_of("--at", None if at == "latest" else at), options.setpoints_of(setpoint or [])
+    limits, statuses = options.limits_of(limit or []), options.statuses_of(status or [])
     from procmodel.commands import model
     from procmodel.commands.advise import advise as run
     from procmodel.training.artifact import load_artifact
@@ -241,9 +230,9 @@ def advise(
         explain=explain, slow=model.slow_model_of(plant, place, artifact),
     )  # fmt: skip
     if as_json:
-        print_json(advised.advice.to_dict())
+        tell.print_json(advised.advice.to_dict())
     else:
-        show(advised.advice, plant.history.timezone if plant.history else None)
+        tell.show(advised.advice, plant.history.timezone if plant.history else None)
     if not advised.advice.is_move:
         raise typer.Exit(1)
 
@@ -264,16 +253,9 @@ def head_fit(
     with Progress() as progress:
         facts = {**head.head_facts(head.fit(plant, place, name, progress)), "model": str(place.model)}
     if as_json:
-        print_json(facts)
+        tell.print_json(facts)
         return
-    print(
-        f"{name}: {facts['labels']} labels, {facts['form']}; error {facts['error']:.3g}, skill {facts['skill']:.2f} on "
-        f"labels left out; the {facts['confidence']:.0%} lower bound deducts {facts['allowance_now']:.3g} "
-        f"{facts['unit']} now"
-    )
-    for remark in facts["remarks"]:
-        print(remark)
-    print(f"Model: {place.model}")
+    tell.head(name, facts)
 
 
 @app.command()

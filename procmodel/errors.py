@@ -7,6 +7,7 @@ ProcmodelError
 │   ├── DatasetError     a dataset is missing, damaged, or too short for what is asked of it
 │   ├── LabelError       the labelled samples of a constraint head
 │   └── ArtifactError    a stored model is missing, damaged, or was learned from another plant
+├── LostError            one of several processes of a training has gone: exit code 1
 └── RefusedError         it ran, and the answer is no: exit code 1
     ├── CollapsedError   training ended in a latent that carries nothing
     └── GateError        a check before advice was not passed
@@ -22,6 +23,7 @@ __all__ = [
     "HistorianError",
     "InputError",
     "LabelError",
+    "LostError",
     "PlantFileError",
     "ProcmodelError",
     "RefusedError",
@@ -58,6 +60,10 @@ class LabelError(InputError):
 
 class ArtifactError(InputError):
     """A stored model is missing, damaged, or was learned from another plant."""
+
+
+class LostError(ProcmodelError):
+    """One of several processes of a training has gone."""
 
 
 class RefusedError(ProcmodelError):

@@ -77,7 +77,7 @@ HOMES: dict[str, set[str]] = {
     "threadpoolctl": {"control"},
 }
 # The commands, and what the command line shares with no other package.
-ALL_OF_OURS = {"cli", "commands"}
+ALL_OF_OURS = {"__main__", "cli", "commands"}
 CLI_OUTSIDE = {"typer", "rich", "click", "numpy", "pyarrow"}
 
 SLOW = (

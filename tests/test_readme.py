@@ -9,6 +9,7 @@ import pytest
 
 from procmodel.plant import Plant, load_plant
 from procmodel.plant import plant as plant_module
+from procmodel.plant import sections as sections_module
 from procmodel.plant import tag as tag_module
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,7 +87,7 @@ def test_a_page_of_the_docs_is_short(page: Path) -> None:
 
 def test_the_plant_file_page_names_every_field() -> None:
     text = (ROOT / "docs" / "plant-file.md").read_text(encoding="utf-8")
-    found = {**vars(tag_module), **vars(plant_module)}.values()
+    found = {**vars(tag_module), **vars(sections_module), **vars(plant_module)}.values()
     models = [each for each in found if isinstance(each, type) and issubclass(each, tag_module.Frozen)]
     fields = {name for model in models for name in model.model_fields} - {"at", "up", "down", "low", "high"}
     assert Plant in models

@@ -20,6 +20,7 @@ from procmodel.evaluation.record_facts import record_facts
 from procmodel.evaluation.report import Headline, Picture, Section, Table, Verdict, write_report
 from procmodel.evaluation.tables import record_table
 from procmodel.plant import Plant
+from procmodel.plant.words import many
 
 _CLOSE_UPS = 8
 
@@ -42,7 +43,8 @@ def check(
         page,
         _sections(plant, found, facts),
         title=f"{plant.name}: the record",
-        lead=f"{facts['rows']:,} rows of {dataset.step:g} s, {len(plant.columns)} tags, as the historian gave them.",
+        lead=f"{many(facts['rows'], 'row')} of {dataset.step:g} s, {many(len(plant.columns), 'tag')}, as the historian "
+        "gave them.",
         meta=f"{facts['first']} to {facts['last']}",
         headlines=_headlines(found),
         footer=(
@@ -59,14 +61,14 @@ def _headlines(found: Check) -> list[Headline]:
     tags = list(dict.fromkeys(each.tag for each in serious))
     first = Headline(
         question="Do the instruments tell the truth?",
-        answer=f"{len(serious)} findings" if serious else "Nothing found",
+        answer=many(len(serious), "finding") if serious else "Nothing found",
         detail=f"on {', '.join(tags[:6])}" if tags else "No stuck, spiking, drifting or shifted tag.",
         verdict=Verdict.DOUBT if serious else Verdict.GOOD,
     )
     hidden = [name for name, each in found.archive.items() if each.invented > 0.2]
     second = Headline(
         question="Is the grid honest?",
-        answer=f"Not for {len(hidden)} tags" if hidden else "Yes",
+        answer=f"Not for {many(len(hidden), 'tag')}" if hidden else "Yes",
         detail="Compression left too few samples for rows this short." if hidden else "Most rows hold a sample.",
         verdict=Verdict.DOUBT if hidden else Verdict.GOOD,
     )
@@ -113,7 +115,7 @@ def _sections(plant: Plant, found: Check, facts: dict[str, Any]) -> list[Section
     sections = [
         Section(
             title="Findings",
-            answer=f"{len(found.findings)} findings." if found.findings else "Nothing was found.",
+            answer=f"{many(len(found.findings), 'finding')}." if found.findings else "Nothing was found.",
             pictures=pictures,
             tables=(listed,) if found.findings else (),
         ),

@@ -12,6 +12,7 @@ from typing import Any
 from procmodel.data.tag_facts import TagFacts, answers
 from procmodel.errors import PlantFileError
 from procmodel.plant.units import check_unit
+from procmodel.plant.words import many
 
 GRIDS = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600)
 """Sample times to choose from [s]."""
@@ -153,9 +154,9 @@ def _tag(each: TagFacts, guess: Guess) -> list[str]:
         fields["step"] = True
     comments = [guess.reason, *about]
     if each.bad:
-        comments.append(f"{each.bad} of {each.samples} samples bad")
+        comments.append(f"{each.bad:,} of {many(each.samples, 'sample')} bad")
     if each.far:
-        comments.append(f"{each.far} values far outside all others")
+        comments.append(f"{many(each.far, 'value')} far outside all others")
     if each.low is not None and each.high is not None:
         comments.append(
             f"recorded {each.low:.6g} to {each.high:.6g}" + (f" every {each.interval:.3g} s" if each.interval else "")

@@ -10,7 +10,7 @@ import numpy as np
 
 from procmodel.commands.advise import UNDER_ADVICE, loop_of, optimizer_of
 from procmodel.data.dataset import Dataset
-from procmodel.data.health import excitation_audit
+from procmodel.data.excitation import excitation_audit
 from procmodel.data.historians import open_historian
 from procmodel.data.plant_test import propose_tests
 from procmodel.data.samples import Query

@@ -14,11 +14,12 @@ from procmodel.data.dataset import Dataset
 from procmodel.data.historians import open_historian
 from procmodel.data.ingest import ingest as store
 from procmodel.data.update import update
-from procmodel.errors import ArtifactError
+from procmodel.errors import ArtifactError, InputError
 from procmodel.evaluation.record_facts import record_facts
 from procmodel.plant import Plant
 from procmodel.tracking import Tracker, seal_of
 from procmodel.training.artifact import Artifact, load_artifact, save_artifact
+from procmodel.training.processes import Processes
 from procmodel.training.slow import load_slow, train_slow
 from procmodel.training.train import train
 
@@ -51,8 +52,16 @@ class Place:
 
 
 def place_of(plant: Plant, out: Path | None) -> Place:
-    """`out`, or `runs/<plant name>` below the current folder."""
-    return Place(out=(out or Path("runs") / plant.name).absolute())
+    """`out`, or `runs/<plant name>` below the current folder.
+
+    Raises:
+        InputError: A file stands in its place, or where a folder above it would be.
+    """
+    folder = (out or Path("runs") / plant.name).absolute()
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not there.is_dir():
+        raise InputError(f"{there} is a file; results need a folder. Name another --out. Nothing was begun.")
+    return Place(out=folder)
 
 
 def ingest(
@@ -80,10 +89,40 @@ def dataset_of(plant: Plant, place: Place, progress: Progress) -> Dataset:
     return load_dataset(place.dataset, plant)
 
 
-def train_model(plant: Plant, dataset: Dataset, place: Place, progress: Progress) -> Artifact:
+def shared_dataset_of(plant: Plant, place: Place, progress: Progress, processes: Processes) -> Dataset:
+    """The same for processes that train together: one of them reads and stores it, and all load it."""
+    found: list[Dataset] = []
+    processes.agree(lambda: found.append(dataset_of(plant, place, progress)))
+    return found[0] if found else load_dataset(place.dataset, plant)
+
+
+def train_model(
+    plant: Plant, dataset: Dataset, place: Place, progress: Progress, processes: Processes | None = None
+) -> Artifact:
     """Train, store the artifact, and log the run; what a stop leaves is taken up by the next call."""
+    together = processes or Processes()
+    together.refuse_others(plant.training)
     _refuse_foreign(place)
     progress.stage("train", "Training the world model")
+    if together.is_first:
+        _train_tracked(plant, dataset, place, progress, together)
+    else:
+        train(dataset, plant, place.scratch, processes=together)
+    together.agree(lambda: "stored")
+    artifact = load_artifact(place.model, plant)
+    if plant.slow is not None:
+        progress.stage("train slow", "Training the slow model")
+        scratch = place.scratch / "slow"
+        slow = train_slow(dataset, plant, artifact, scratch, progress=progress.step, processes=together)
+        if together.is_first:
+            save_artifact(slow, place.slow_model)
+    if together.is_first:
+        shutil.rmtree(place.scratch, ignore_errors=True)
+    return artifact  # loaded again: what advises is what was stored, to the last bit
+
+
+def _train_tracked(plant: Plant, dataset: Dataset, place: Place, progress: Progress, processes: Processes) -> None:
+    """Train and store under the eyes of MLflow."""
     facts = {"rows": dataset.rows, "sources": len(dataset.manifest.get("sources", {}))}
     tags = {"plant": plant.fingerprint, "data": seal_of(place.dataset)}
     place.out.mkdir(parents=True, exist_ok=True)
@@ -92,7 +131,9 @@ def train_model(plant: Plant, dataset: Dataset, place: Place, progress: Progress
             pass
         seeds = {"seeds": list(range(plant.training.members))}
         with run.run("training", params={**plant.training.model_dump(), **seeds}) as training:
-            artifact = train(dataset, plant, place.scratch, progress=progress.step, log=training.metrics)
+            artifact = train(
+                dataset, plant, place.scratch, progress=progress.step, log=training.metrics, processes=processes
+            )
             for member in artifact.notes["members"]:
                 training.metrics(
                     {f"member-{member['seed']}/action_use/{k}": v for k, v in member["action_use"].items()}
@@ -100,14 +141,6 @@ def train_model(plant: Plant, dataset: Dataset, place: Place, progress: Progress
             save_artifact(artifact, place.model)
             training.artifact(place.model, "model")
         run.tags({"model": seal_of(place.model)})
-    artifact = load_artifact(place.model, plant)
-    if plant.slow is not None:
-        progress.stage("train slow", "Training the slow model")
-        save_artifact(
-            train_slow(dataset, plant, artifact, place.scratch / "slow", progress=progress.step), place.slow_model
-        )
-    shutil.rmtree(place.scratch, ignore_errors=True)
-    return artifact  # loaded again: what advises is what was stored, to the last bit
 
 
 def slow_model_of(plant: Plant, place: Place, fast: Artifact) -> Artifact | None:
@@ -172,6 +205,7 @@ __all__ = [
     "model_of",
     "place_of",
     "renew",
+    "shared_dataset_of",
     "slow_model_of",
     "train_facts",
     "train_model",

@@ -1,4 +1,5 @@
-"""What options say in words: times, pairs, limits and statuses, checked before a command begins."""
+"""Arguments and options that commands share, and what they say in words: times, pairs, limits and statuses, checked
+before a command begins."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ import json
 import math
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +17,15 @@ from procmodel.errors import InputError
 if TYPE_CHECKING:
     from procmodel.data.exports import Question
     from procmodel.plant import Status
+
+
+PlantFile = Annotated[Path, typer.Argument(metavar="PLANT", help="The plant file, such as plant.yaml.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Folder of the results. Default: runs/<plant name>; of `runs`: all.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
+Start = Annotated[str | None, typer.Option(help="From this ISO time with its zone. Default: all there is.")]
+End = Annotated[str | None, typer.Option(help="Up to this ISO time with its zone. Default: all there is.")]
 
 
 def moment_of(option: str, text: str | None) -> datetime | None:

@@ -41,8 +41,8 @@ def show(advice: Advice, zone: str | None) -> None:
     render(advice, console if console.is_terminal else Console(width=120), zone=ZoneInfo(zone or "UTC"))
 
 
-def tell_demo(results: Mapping[str, Any]) -> None:
-    tell_open_loop(results["open_loop"])
+def demo(results: Mapping[str, Any]) -> None:
+    open_loop(results["open_loop"])
     gains, loop = results["gains"], results["closed_loop"]
     print(f"\nStep responses: {gains['right']} of {gains['pairs']} MV-CV pairs have the true sign.")
     unit = loop["trial"]["cost_unit"]
@@ -52,13 +52,13 @@ def tell_demo(results: Mapping[str, Any]) -> None:
         beyond = 100 * each["violation"].get("1", {"share": 0.0})["share"]
         print(f"  {name:<9} cost {each['cost']:10.5g} {unit}   rank-1 limits broken {beyond:5.2f} % of the time   "
               f"holds {each['holds']} of {each['decisions']}")  # fmt: skip
-    tell_claims(results["claims"])
+    claims(results["claims"])
     print()
 
 
-def tell_open_loop(open_loop: Mapping[str, Any]) -> None:
+def open_loop(found: Mapping[str, Any]) -> None:
     print("\nForecast error on unseen days, divided by the CV's standard deviation:")
-    for cv, entry in open_loop.items():
+    for cv, entry in found.items():
         words = []
         for who in ("model", "arx", "persistence"):
             steps = entry.get(who, {})
@@ -66,23 +66,23 @@ def tell_open_loop(open_loop: Mapping[str, Any]) -> None:
         print(f"  {cv:<12} after {'/'.join(entry['model'])} rows: " + "   ".join(words))
 
 
-def tell_claims(claims: list[Mapping[str, Any]]) -> None:
-    for claim in claims:
+def claims(judged: list[Mapping[str, Any]]) -> None:
+    for claim in judged:
         value = "-" if claim["value"] is None else f"{claim['value']:.4g}"
         print(
             f"  {'met ' if claim['met'] else 'MISSED'} {claim['claim']} = {value} ({claim['sense']} {claim['bound']:g})"
         )
 
 
-def tell_evaluation(results: Mapping[str, Any]) -> None:
-    tell_open_loop(results["open_loop"])
+def evaluation(results: Mapping[str, Any]) -> None:
+    open_loop(results["open_loop"])
     for name, run_of in results.get("free_run", {}).items():
         print(f"Free run {name}: RMSE {run_of['rmse']:.4g} {run_of['unit']} (spread {run_of['spread']:.2g})")
     gate = results["gains"]["gate"]
     print("Declared signs: " + ("all found." if gate["passed"] else "; ".join(gate["reasons"])))
     if tested := results.get("backtest"):
-        tell_backtest(tested)
-    tell_claims(results["claims"])
+        backtest(tested)
+    claims(results["claims"])
     for row in (results.get("comparison") or {}).get("table", ()):
         this, other = ("-" if row[key] is None else f"{row[key]:.4g}" for key in ("this", "other"))
         better = f"  {row['better']} is better" if row["better"] else ""
@@ -92,9 +92,11 @@ def tell_evaluation(results: Mapping[str, Any]) -> None:
     print(f"Report: {results['report']}")
 
 
-def tell_backtest(tested: Mapping[str, Any]) -> None:
+def backtest(tested: Mapping[str, Any]) -> None:
+    from procmodel.plant.words import many
+
     share, ticks, benefit = tested["agreement"]["share"], tested["ticks"], tested["benefit"]
-    words = f"Backtest: the operator did the same at {100 * share:.0f} % of {ticks} ticks"
+    words = f"Backtest: the operator did the same at {100 * share:.0f} % of {many(ticks, 'tick')}"
     if benefit is not None:
         words += (
             f"; following it is judged worth {benefit['mean']:.3g} {tested['cost_unit']} "
@@ -104,7 +106,7 @@ def tell_backtest(tested: Mapping[str, Any]) -> None:
     print(f"{words}. {tested['caveat']}")
 
 
-def tell_training(facts: Mapping[str, Any]) -> None:
+def training(facts: Mapping[str, Any]) -> None:
     for mv, audit in facts["excitation"].items():
         answers = "answer the CVs (feedback)" if audit["moves_answer_cvs"] else "are the operators' own"
         print(f"{mv}: its recorded moves {answers}.")
@@ -116,4 +118,39 @@ def tell_training(facts: Mapping[str, Any]) -> None:
             f"Seed {member['seed']}: CV error {use['real']:.3f} of a standard deviation over the horizon, "
             f"{use['shuffled']:.3f} with shuffled moves; effective rank {member['effective_rank']:.1f}."
         )
+    print(f"Model: {facts['model']}")
+
+
+def ingest(facts: Mapping[str, Any]) -> None:
+    from procmodel.plant.words import many
+
+    tags = len(facts["record"]["tags"])
+    print(f"{many(facts['rows'], 'row')} of {facts['sample_time_s']:g} s from {facts['start']}, {many(tags, 'tag')}.")
+    print(f"Campaigns: {', '.join(facts['campaigns'])}\nDataset: {facts['dataset']}")
+
+
+def check(results: Mapping[str, Any]) -> None:
+    from procmodel.plant.words import many
+
+    for finding in results["findings"]:
+        when = f" ({finding['start'][:19]})" if finding["start"] else ""
+        print(f"{finding['fault']:<15} {finding['tag']:<14} {finding['text']}{when}")
+    print(f"{many(len(results['findings']), 'finding')} in {many(results['record']['rows'], 'row')}.")
+    for pair, answer in (results["response"] or {}).items():
+        print(f"{pair}: {'shows' if answer['f'] > 5 else 'does not show'} in the record (F = {answer['f']:.3g})")
+    if results["reason"]:
+        print(f"Excitation: {results['reason']}")
+    print(f"Page: {results['page']}")
+
+
+def head(name: str, facts: Mapping[str, Any]) -> None:
+    from procmodel.plant.words import many
+
+    print(
+        f"{name}: {many(facts['labels'], 'label')}, {facts['form']}; error {facts['error']:.3g}, skill "
+        f"{facts['skill']:.2f} on labels left out; the {facts['confidence']:.0%} lower bound deducts "
+        f"{facts['allowance_now']:.3g} {facts['unit']} now"
+    )
+    for remark in facts["remarks"]:
+        print(remark)
     print(f"Model: {facts['model']}")

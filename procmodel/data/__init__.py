@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from procmodel.data.conditioner import condition
     from procmodel.data.dataset import Dataset, Stretch
-    from procmodel.data.health import Excitation, TagHealth, excitation_audit, tag_health
+    from procmodel.data.excitation import Excitation, excitation_audit
+    from procmodel.data.health import TagHealth, tag_health
     from procmodel.data.samples import SCHEMA, Campaign, Historian, Quality, Query, ReadReport, TagInfo
     from procmodel.data.split import Parts
     from procmodel.data.storage import load_dataset, save_dataset, to_arrow, to_pandas, to_polars
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "conditioner": ("condition",),
     "dataset": ("Dataset", "Stretch"),
-    "health": ("Excitation", "TagHealth", "excitation_audit", "tag_health"),
+    "excitation": ("Excitation", "excitation_audit"),
+    "health": ("TagHealth", "tag_health"),
     "samples": ("SCHEMA", "Campaign", "Historian", "Quality", "Query", "ReadReport", "TagInfo"),
     "split": ("Parts",),
     "storage": ("load_dataset", "save_dataset", "to_arrow", "to_pandas", "to_polars"),

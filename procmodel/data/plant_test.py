@@ -21,9 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from procmodel.data.dataset import Dataset, Stretch
-from procmodel.data.health import Excitation, response_audit
+from procmodel.data.excitation import Excitation, response_audit
 from procmodel.data.split import Parts
 from procmodel.plant import Plant
+from procmodel.plant.words import many
 
 SIZES = (0.01, 0.02, 0.05, 0.1)
 """Steps that are tried, as shares of the MV's travel [-]."""
@@ -63,7 +64,7 @@ class PlantTest:
     def __str__(self) -> str:
         doubt = "" if self.enough else "; even so, a small gain may stay hidden"
         return (
-            f"{self.mv}: {self.steps} steps between {self.low:.4g} and {self.high:.4g} {self.unit}, each held "
+            f"{self.mv}: {many(self.steps, 'step')} between {self.low:.4g} and {self.high:.4g} {self.unit}, each held "
             f"{_time(self.hold)}, {_time(self.duration)} in all, to see what it does to {', '.join(self.cvs)}{doubt}"
         )
 

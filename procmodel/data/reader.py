@@ -20,6 +20,7 @@ from procmodel.data.samples import Quality, Query, ReadReport
 from procmodel.data.spans import Span, range_text
 from procmodel.errors import DatasetError
 from procmodel.plant import Plant, Role
+from procmodel.plant.words import many
 
 
 def query_of(plant: Plant, spans: Sequence[Span]) -> Query:
@@ -122,12 +123,14 @@ class Reader:
                 fault = "has no sample in the asked range"
             elif outside_C[c] == seen_C[c]:
                 low, high = tag.range or (-np.inf, np.inf)
-                fault = f"has {seen_C[c]:,} samples, all outside its range [{low:g}, {high:g}] {tag.unit}"
+                fault = f"has {many(seen_C[c], 'sample')}, all outside its range [{low:g}, {high:g}] {tag.unit}"
             elif not good_C[c]:
                 words = ", ".join(f"{word!r}" for word in list(report.words)[:5])
-                fault = f"has {seen_C[c]:,} samples, none of them good" + (f" (words read: {words})" if words else "")
+                fault = f"has {many(seen_C[c], 'sample')}, none of them good" + (
+                    f" (words read: {words})" if words else ""
+                )
             else:
-                fault = f"has {good_C[c]:,} good samples, all too far apart to draw a line between them"
+                fault = f"has {many(good_C[c], 'good sample')}, all too far apart to draw a line between them"
             raise DatasetError(
                 f"{tag.role} {name!r} {fault}. A model needs every MV and CV: correct the tag's name, unit, range or "
                 "max_gap in the plant file, or take it out."

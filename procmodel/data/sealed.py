@@ -32,8 +32,13 @@ def write_sealed(folder: Path | str, kind: str, files: Mapping[str, bytes | Path
     folder = Path(folder).absolute()
     if os.path.lexists(folder) and not _replaceable(folder, kind, files):
         raise error(f"{folder} is there already and holds no {kind}; nothing was changed. Name another folder.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.new-", dir=folder.parent))
+    except OSError as reason:
+        raise error(
+            f"{folder} cannot be written ({reason.strerror or reason}). Name another folder, or make it writable."
+        ) from reason
     try:
         sealed = _manifest(kind, {name: _hash(content) for name, content in files.items()})
         for name, content in {**files, MANIFEST: sealed}.items():

@@ -10,6 +10,7 @@ import numpy as np
 from procmodel.data.dataset import Dataset, Stretch, moment
 from procmodel.errors import DatasetError
 from procmodel.plant import Plant
+from procmodel.plant.words import many
 
 TRAIN, VALIDATION, TEST = range(3)
 _NAMES = ("training", "validation", "test")
@@ -52,10 +53,11 @@ def split(dataset: Dataset, plant: Plant, gap_rows: int) -> Parts:
         longest = max((s.rows for s in part), default=0)
         if needed and longest < gap_rows:
             raise DatasetError(
-                f"The {name} part would have {longest} rows in one piece; {gap_rows} are needed (history and horizon, "
-                f"{gap_rows * dataset.step:g} s). The dataset has {dataset.rows} rows in {len(dataset.stretches)} "
-                f"stretch(es), of which test={rule.test} and validation={rule.validation} are held back. Record more, "
-                "shorten training.window or training.rollout, or change split in the plant file."
+                f"The {name} part would have {many(longest, 'row')} in one piece; {gap_rows} are needed (history and "
+                f"horizon, {gap_rows * dataset.step:g} s). The dataset has {many(dataset.rows, 'row')} in "
+                f"{many(len(dataset.stretches), 'stretch')}, of which test={rule.test} and "
+                f"validation={rule.validation} are held back. Record more, shorten training.window or "
+                "training.rollout, or change split in the plant file."
             )
     return Parts(train=parts[TRAIN], validation=parts[VALIDATION], test=parts[TEST])
 

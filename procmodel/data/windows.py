@@ -17,6 +17,7 @@ from torch import Tensor
 from procmodel.data.dataset import Dataset, Stretch
 from procmodel.data.window import Columns, Scaler, Window
 from procmodel.errors import DatasetError
+from procmodel.plant.words import many
 
 
 class Windows:
@@ -95,9 +96,10 @@ class Windows:
         if not len(kept_N):
             longest = max((s.rows for s in stretches), default=0)
             raise DatasetError(
-                f"No window of {length} rows: the longest of {len(stretches)} stretch(es) has {longest} rows, and of "
-                f"{len(starts_N)} windows that fit none has {min_good:.0%} good cells among the MVs and CVs. "
-                "Shorten training.window, or see with 'procmodel ingest --json' which tags have gaps."
+                f"No window of {length} rows: the longest of {many(len(stretches), 'stretch')} has "
+                f"{many(longest, 'row')}, and of {many(len(starts_N), 'window')} that fit none has "
+                f"{min_good:.0%} good cells among the MVs and CVs. Shorten training.window, or see with "
+                "'procmodel ingest --json' which tags have gaps."
             )
         return torch.as_tensor(kept_N, dtype=torch.int64, device=self.device)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from procmodel.evaluation.report import Headline, Verdict, number, percent, time_words
+from procmodel.plant.words import many
 
 CAVEAT = "A log shows what happened, not what would have happened."
 _QUESTION = "What would it have been worth?"
@@ -15,7 +16,7 @@ def agreement_words(found: Mapping[str, Any]) -> str:
     """How often advice and operator agree, in one sentence."""
     held = f"; it held at {found['holds']}" if found["holds"] else ""
     share = percent(found["agreement"]["share"], 0)
-    return f"At {share} of {found['ticks']} ticks the operator did what would have been advised{held}."
+    return f"At {share} of {many(found['ticks'], 'tick')} the operator did what would have been advised{held}."
 
 
 def backtest_words(found: Mapping[str, Any]) -> tuple[str, ...]:
@@ -33,12 +34,14 @@ def backtest_words(found: Mapping[str, Any]) -> tuple[str, ...]:
         words.append(f"Nobody can say what following would have been worth: {why}.")
     else:
         words.append(
-            f"{found['episodes']} stretches of {length}, each followed in closed loop on the record's own disturbances "
-            f"by {len(found['judges'])} models that had no part in the advice; blocks of {found['benefit']['block']} "
-            "stretches for the interval."
+            f"{many(found['episodes'], 'stretch')} of {length}, each followed in closed loop on the record's own "
+            f"disturbances by {many(len(found['judges']), 'model')} that had no part in the advice; blocks of "
+            f"{many(found['benefit']['block'], 'stretch')} for the interval."
         )
     if matching["of"]:
-        words.append(f"For {matching['ticks']} of {matching['of']} ticks where they differ the record holds a match.")
+        words.append(
+            f"For {matching['ticks']} of {many(matching['of'], 'tick')} where they differ the record holds a match."
+        )
     return tuple(words)
 
 

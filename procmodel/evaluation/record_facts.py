@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from procmodel.data.dataset import Dataset
-from procmodel.data.health import Excitation, tag_health
+from procmodel.data.excitation import Excitation
+from procmodel.data.health import tag_health
 from procmodel.data.plant_test import PlantTest
 from procmodel.evaluation.plain import plain
 from procmodel.plant import Plant

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from procmodel.evaluation.report import Cell, Table
+from procmodel.plant.words import many
 
 Part = Mapping[str, Any]
 
@@ -188,7 +189,9 @@ def agreement_table(found: Part) -> Table:
     rows = [
         (mv, each["unit"], each["tolerance"], 100 * each["share"]) for mv, each in found["agreement"]["by_mv"].items()
     ]
-    return Table(head=head, rows=tuple(rows), caption=f"Over {found['ticks']} ticks, {found['holds']} of them held.")
+    return Table(
+        head=head, rows=tuple(rows), caption=f"Over {many(found['ticks'], 'tick')}, {found['holds']} of them held."
+    )
 
 
 def _controllers(closed_loop: Part) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from procmodel.errors import PlantFileError
 from procmodel.plant.checks import Complaint, checked
-from procmodel.plant.plant import FROM_FILE, Plant
+from procmodel.plant.duration import FROM_FILE
+from procmodel.plant.plant import Plant
 
 # A plant file is short. Aliases of aliases could otherwise grow a few lines into gigabytes.
 MOST_NODES = 100_000

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from procmodel.errors import PlantFileError
-from procmodel.plant.plant import Plant, Slow
+from procmodel.plant.plant import Plant
+from procmodel.plant.sections import Slow
 from procmodel.plant.tag import MaxMove, Role, Tag
 
 HORIZON_ROWS, WINDOW_ROWS = 24, 12

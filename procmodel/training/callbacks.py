@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,17 @@ class EachEpoch(lightning.Callback):  # type: ignore[misc]  # Lightning is untyp
             with fresh.open("rb+") as file:
                 os.fsync(file.fileno())
             os.replace(fresh, self.path)
+
+
+class EndsWhenTold(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped here
+    """Ends one of several processes at SIGTERM as at Ctrl-C.
+
+    Lightning would have them tell each other of it first, and so wait for one that is gone.
+    """
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # Lightning puts the one before back
 
 
 class Told(lightning.Callback):  # type: ignore[misc]  # Lightning is untyped here

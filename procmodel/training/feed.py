@@ -1,4 +1,4 @@
-"""Batches for training: cut by index out of one contiguous tensor, different on every process."""
+"""Batches for training: cut by index out of one contiguous tensor, and shared out among the processes."""
 
 from __future__ import annotations
 
@@ -19,24 +19,34 @@ Batch = tuple[Tensor, Tensor]
 
 
 class _Epoch(IterableDataset[Batch]):
-    """So many batches; the order depends on seed, epoch and process alone, so a resumed run sees what it would have."""
+    """So many batches; the order depends on seed and epoch alone, so a resumed run sees what it would have.
+
+    Every process draws the same batch and takes its share of it: several processes see what one would.
+    """
 
     def __init__(self, windows: Windows, starts_N: Tensor, settings: Settings) -> None:
         self.windows, self.starts_N, self.settings = windows, starts_N, settings
         self.epoch = 0
 
     def __iter__(self) -> Iterator[Batch]:
-        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
         assert get_worker_info() is None, "batches are cut in the training process; workers would repeat them"
-        rng = np.random.default_rng([self.settings.seed, self.epoch, rank])
+        rng = np.random.default_rng([self.settings.seed, self.epoch, 0])
         length = self.settings.length
         chosen = self.windows.sampler(self.starts_N, rng, self.settings.batch)
         for _ in range(self.settings.batches):
-            window = self.windows.batch(next(chosen), length)
+            window = self.windows.batch(share(next(chosen)), length)
             yield window.values, window.mask
 
     def __len__(self) -> int:
         return self.settings.batches
+
+
+def share(rows_B: Tensor) -> Tensor:
+    """Of what all processes hold alike, this one's part: as many for each, so a mean of their means is that of all."""
+    if not torch.distributed.is_initialized() or len(rows_B) < torch.distributed.get_world_size():
+        return rows_B
+    count = torch.distributed.get_world_size()
+    return rows_B[torch.distributed.get_rank() :: count][: len(rows_B) // count]
 
 
 class Feed(lightning.LightningDataModule):  # type: ignore[misc]  # Lightning is untyped here

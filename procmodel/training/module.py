@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from procmodel.errors import CollapsedError
-from procmodel.training.feed import Batch
+from procmodel.training.feed import Batch, share
 from procmodel.training.settings import Settings
 from procmodel.training.stages import Stage, stage_of, stages
 from procmodel.training.step import Loss, Step, recorded
@@ -55,7 +55,7 @@ class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is unty
         if index + 1 == self.settings.batches:
             # Once an epoch: Lightning's book-keeping of six terms a batch took as long as a small model's gradient.
             for term, values in self._seen.items():
-                self.log(f"train/{term}", torch.stack(values).mean(), on_step=False, on_epoch=True)
+                self.log(f"train/{term}", torch.stack(values).mean(), on_step=False, on_epoch=True, sync_dist=True)
         return total
 
     def _step(self, batch: Batch, *, anchored: bool) -> tuple[Loss, Step]:
@@ -85,7 +85,7 @@ class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is unty
 
     def validation_step(self, batch: Batch, index: int) -> None:
         loss = self._loss(replace(self.stage, masked=False), anchored=False)
-        _, terms = loss(*batch)
+        _, terms = loss(share(batch[0]), share(batch[1]))
         for term, value in zip(loss.names, terms, strict=True):
             self.log(f"validation/{term}", value, on_step=False, on_epoch=True, sync_dist=True)
         z_BD = self.model.encode_rows(batch[0][:, : self.model.rows], batch[1][:, : self.model.rows])

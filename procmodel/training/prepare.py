@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from procmodel.data.dataset import Dataset
-from procmodel.data.health import excitation_audit
+from procmodel.data.excitation import excitation_audit
 from procmodel.data.plant_test import propose_tests
 from procmodel.data.split import Parts, split
 from procmodel.data.window import Columns, Scaler

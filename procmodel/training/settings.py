@@ -11,7 +11,7 @@ from procmodel.world_model.objective import Weights
 
 
 class MoveAudit(Protocol):
-    """What the excitation audit says of one MV; `procmodel.data.health.Excitation` is one."""
+    """What the excitation audit says of one MV; `procmodel.data.excitation.Excitation` is one."""
 
     @property
     def mv(self) -> str: ...

@@ -12,6 +12,7 @@ from procmodel.plant import Plant
 from procmodel.plant.slow import slow_plant
 from procmodel.training.artifact import Artifact, load_artifact
 from procmodel.training.callbacks import Log, Progress
+from procmodel.training.processes import Processes
 from procmodel.training.train import train
 from procmodel.world_model.slow import SlowRows
 
@@ -24,6 +25,7 @@ def train_slow(
     *,
     progress: Progress | None = None,
     log: Log | None = None,
+    processes: Processes | None = None,
 ) -> Artifact:
     """Artifact of the slow model of a plant with `slow` in its file; as `train`, whose errors it raises.
 
@@ -32,7 +34,8 @@ def train_slow(
         fast: Trained on it; the slow model reads its latent.
     """
     slow_rows = SlowRows.of(plant, fast.model, fast.scaler)
-    slow = train(slow_rows.dataset(dataset, plant), slow_plant(plant), scratch, progress=progress, log=log)
+    record = slow_rows.dataset(dataset, plant)
+    slow = train(record, slow_plant(plant), scratch, progress=progress, log=log, processes=processes)
     return dataclasses.replace(slow, notes={**slow.notes, "reads": weights_hash(fast)})
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytorch_lightning as lightning
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+from pytorch_lightning.strategies import DDPStrategy
 
 from procmodel import __version__
 from procmodel.data.dataset import Dataset
@@ -20,10 +22,11 @@ from procmodel.data.window import Columns
 from procmodel.plant import Plant
 from procmodel.training.artifact import Artifact
 from procmodel.training.calibrate import calibrate, known_ground, learn_head
-from procmodel.training.callbacks import EachEpoch, Log, Progress, Told
+from procmodel.training.callbacks import EachEpoch, EndsWhenTold, Log, Progress, Told
 from procmodel.training.feed import Feed
 from procmodel.training.module import Fit, require_alive
 from procmodel.training.prepare import Prepared, parts_of, prepare
+from procmodel.training.processes import Processes
 from procmodel.training.settings import Settings, horizon_rows
 from procmodel.training.share import settle, told_signs
 from procmodel.world_model.diagnostics import action_use
@@ -42,24 +45,29 @@ def train(
     progress: Progress | None = None,
     log: Log | None = None,
     confidence: float = 0.9,
-    devices: int | str = "auto",
+    processes: Processes | None = None,
 ) -> Artifact:
     """Train all members and return the artifact, which the caller stores.
 
     Args:
         scratch: Folder for what a later call resumes from: finished members and the last epoch of the running one.
+        processes: Those that train together (`processes.together`), each of which returns the artifact; None: one.
 
     Raises:
         CollapsedError, DatasetError, LabelError, GateError.
+        InputError: The plant file asks for other processes than there are.
+        LostError: Another process has gone.
         KeyboardInterrupt: It was stopped; the next call goes on from the last whole epoch.
     """
+    processes = processes or Processes()
+    processes.refuse_others(plant.training)
     prepared = prepare(dataset, plant)
     members, facts = [], []
     each = plant.training.epochs * prepared.settings.batches
     for seed in range(plant.training.members):
         chosen = dataclasses.replace(prepared.settings, seed=seed)
         told = Told(progress, log, seed * each, plant.training.members * each, seed)
-        member, found = train_member(dataset, plant, prepared, chosen, scratch / f"member-{seed}", told, devices)
+        member, found = train_member(dataset, plant, prepared, chosen, scratch / f"member-{seed}", told, processes)
         members.append(member.to(torch.float64).eval().requires_grad_(False))
         facts.append(found)
     model, horizon, remarks = members[0], horizon_rows(plant), list[str]()
@@ -110,14 +118,14 @@ def train_member(
     chosen: Settings,
     scratch: Path,
     told: Told,
-    devices: int | str,
+    processes: Processes,
 ) -> tuple[LatentModel, dict[str, Any]]:
     """One model from one seed, and what training found out about it.
 
     Raises:
         CollapsedError: Its latent carries nothing.
     """
-    model, z_BD = fit_member(dataset, plant, prepared, chosen, scratch, told, devices)
+    model, z_BD = fit_member(dataset, plant, prepared, chosen, scratch, told, processes)
     alive = require_alive(model, z_BD)
     use = action_use(model, *_longer(prepared, chosen), torch.Generator().manual_seed(chosen.seed))
     return model, {"seed": chosen.seed, **alive, "action_use": use, "curves": told.curves}
@@ -130,16 +138,18 @@ def fit_member(
     chosen: Settings,
     scratch: Path,
     told: Told,
-    devices: int | str,
+    processes: Processes,
 ) -> tuple[LatentModel, torch.Tensor]:
     """The same, not judged, resumed from its last whole epoch where the same run was begun before; with its latents of
     windows evenly over the training rows, [B, D]."""
-    lightning.seed_everything(chosen.seed, verbose=False)
+    # Not Lightning's seed_everything, after which several processes would draw other directions for SIGReg than one.
+    torch.manual_seed(chosen.seed)
     model = _untrained(plant, prepared, chosen)
     feed = Feed(prepared.windows, prepared.parts.train, prepared.parts.validation, chosen)
     scratch.mkdir(parents=True, exist_ok=True)
     checkpoint = scratch / f"epoch-{_identity(dataset, plant, prepared, chosen)}.ckpt"
-    _fit(_trainer(chosen, checkpoint, told, devices), Fit(model, chosen), feed, checkpoint)
+    fit, resumed = Fit(model, chosen), processes.agree(checkpoint.exists)
+    _fit(_trainer(chosen, checkpoint, told, processes), fit, feed, checkpoint if resumed else None, processes)
     model = model.cpu()
     if chosen.guarded:
         settle(model, *_longer(prepared, chosen), told_signs(chosen))
@@ -164,12 +174,16 @@ def _untrained(plant: Plant, prepared: Prepared, chosen: Settings) -> LatentMode
     return model
 
 
-def _trainer(chosen: Settings, checkpoint: Path, told: Told, devices: int | str) -> lightning.Trainer:
-    gpu = torch.cuda.is_available()
+def _trainer(chosen: Settings, checkpoint: Path, told: Told, processes: Processes) -> lightning.Trainer:
+    launch = processes.launch
     return lightning.Trainer(
         max_epochs=chosen.epochs,
-        accelerator="auto" if gpu else "cpu",
-        devices=devices if gpu else 1,
+        accelerator="gpu" if torch.cuda.is_available() else "cpu",
+        devices=launch.local_count if launch else 1,
+        num_nodes=launch.count // launch.local_count if launch else 1,
+        # Named, not found out: Lightning would take a batch script under SLURM for one of several processes.
+        strategy=DDPStrategy() if launch else "auto",
+        plugins=[TorchElasticEnvironment() if launch else LightningEnvironment()],
         gradient_clip_val=1.0,
         logger=False,
         enable_checkpointing=False,
@@ -178,24 +192,29 @@ def _trainer(chosen: Settings, checkpoint: Path, told: Told, devices: int | str)
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,
-        callbacks=[told, EachEpoch(checkpoint)],  # told first: the checkpoint holds the curves up to its epoch
+        # Told first: the checkpoint holds the curves up to its epoch.
+        callbacks=[told, EachEpoch(checkpoint), *([EndsWhenTold()] if launch else [])],
     )
 
 
-def _fit(trainer: lightning.Trainer, fit: Fit, feed: Feed, checkpoint: Path) -> None:
+def _fit(trainer: lightning.Trainer, fit: Fit, feed: Feed, checkpoint: Path | None, processes: Processes) -> None:
     """Run all epochs, or those that are left.
 
     Raises:
         KeyboardInterrupt: As pressed; Lightning makes it an exit of the process.
+        LostError: Another process has gone.
     """
     try:
         with warnings.catch_warnings():
             # Advice on loaders and workers that does not fit batches cut by index.
             warnings.filterwarnings("ignore", module="pytorch_lightning")
-            trainer.fit(fit, feed, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+            trainer.fit(fit, feed, ckpt_path=checkpoint, weights_only=True)
     except SystemExit as stop:
         if trainer.interrupted:
             raise KeyboardInterrupt from stop
+        raise
+    except RuntimeError as error:
+        processes.raise_if_lost(error)
         raise
 
 

@@ -119,6 +119,15 @@ def test_the_same_plant_unspoilt_gives_no_error(command: Command, site: Path) ->
     assert command("advise", site / "plant.yaml", "--out", site / "out", "--at", "latest").returncode in (0, 1)
 
 
+@pytest.mark.parametrize("name", ["ingest", "train", "check", "evaluate", "advise"])
+@pytest.mark.parametrize("below", ["", "deeper"])
+def test_an_out_that_is_a_file_is_one_error(command: Command, site: Path, name: str, below: str) -> None:
+    done = command(name, site / "plant.yaml", "--out", site / "export.csv" / below)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{site / 'export.csv'} is a file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(command: Command, site: Path) -> None:
     (site / "other" / "dataset").mkdir(parents=True)
     (site / "other" / "dataset" / "thesis.txt").write_text("years of work")

@@ -206,7 +206,7 @@ def test_duplicated_rows_are_dropped_and_the_last_of_conflicting_ones_is_kept(tm
     assert values(source, "A") == [1.0, 3.0, 4.0]
     assert source.report.duplicates == 3
     assert [note for note in source.report.notes if "several values" in note] == [
-        "A: 1 stamps held several values; the last one in the file was kept"
+        "A: 1 stamp held several values; the last one in the file was kept"
     ]
 
 

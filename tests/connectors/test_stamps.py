@@ -190,7 +190,7 @@ def test_a_year_beyond_our_age_is_refused(tmp_path: Path) -> None:
 def test_rows_without_a_stamp_are_left_out_and_said(tmp_path: Path) -> None:
     source, found = read(tmp_path, "time,A\n2024-05-01T06:00Z,1\n,2\n2024-05-01T06:01Z,3\n")
     assert found["value"].to_list() == [1.0, 3.0]
-    assert source.report.notes == ["A: 1 samples left out, since they have no time stamp"]
+    assert source.report.notes == ["A: 1 sample left out, since they have no time stamp"]
 
 
 # The night of 27 October 2024 in Zurich: 03:00 summer time becomes 02:00 winter time, at 01:00 UTC.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from procmodel.data.dataset import Dataset, Stretch
-from procmodel.data.health import excitation_audit
+from procmodel.data.excitation import excitation_audit
 from procmodel.data.plant_test import MOST_STEPS, PlantTest, propose_tests, wander
 from procmodel.data.split import Parts
 from procmodel.plant import Plant

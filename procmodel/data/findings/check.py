@@ -11,6 +11,7 @@ from enum import StrEnum
 import numpy as np
 
 from procmodel.data.dataset import Dataset, Stretch, moment
+from procmodel.data.excitation import Answer, Excitation, excitation_audit, response_audit
 from procmodel.data.findings.archive import HONEST, Spacing, deviation, honest_step, movement_memory
 from procmodel.data.findings.clocks import clock_shifts
 from procmodel.data.findings.conversions import conversions, unit_changes
@@ -18,10 +19,11 @@ from procmodel.data.findings.drift import drifts
 from procmodel.data.findings.flat import saturated, stuck
 from procmodel.data.findings.raw import Raw
 from procmodel.data.findings.spikes import spikes
-from procmodel.data.health import Answer, Excitation, TagHealth, excitation_audit, response_audit, tag_health
+from procmodel.data.health import TagHealth, tag_health
 from procmodel.data.split import split
 from procmodel.errors import DatasetError
 from procmodel.plant import Kind, Plant, Role
+from procmodel.plant.words import many
 
 GAP_ROWS = 10
 _ROWS = 25  # that the audits need in one piece: their lags, twice
@@ -136,7 +138,7 @@ def _of_samples(plant: Plant, name: str, raw: Raw) -> Iterator[Finding]:
     """Faults of single samples."""
     tag = plant.tags[name]
     if raw.repeated:
-        yield Finding(fault=Fault.REPEATED, tag=name, text=f"{raw.repeated:,} samples repeat the stamp before them")
+        yield Finding(fault=Fault.REPEATED, tag=name, text=f"{many(raw.repeated, 'sample')} with the stamp before")
     if name not in _linear(plant):
         return
     at = spikes(raw.values)
@@ -147,7 +149,7 @@ def _of_samples(plant: Plant, name: str, raw: Raw) -> Iterator[Finding]:
         yield Finding(
             fault=Fault.SPIKE,
             tag=name,
-            text=f"{len(groups)} spike{'s' * (len(groups) > 1)}, the farthest to {raw.values[worst[0]]:.4g} {tag.unit}",
+            text=f"{many(len(groups), 'spike')}, the farthest to {raw.values[worst[0]]:.4g} {tag.unit}",
             start=moment(int(raw.times[worst[0]])),
             end=moment(int(raw.times[worst[-1]])),
         )
@@ -174,7 +176,7 @@ def _of_rows(plant: Plant, dataset: Dataset, name: str, stretch: Stretch) -> Ite
     gaps = [(int(a), int(b)) for a, b in zip(missing[::2], missing[1::2], strict=True) if b - a >= GAP_ROWS]
     if gaps:
         a, b = max(gaps, key=lambda gap: gap[1] - gap[0])
-        text = f"{len(gaps)} gap{'s' * (len(gaps) > 1)} of {GAP_ROWS} rows or more, the longest of {b - a} rows"
+        text = f"{many(len(gaps), 'gap')} of {GAP_ROWS} rows or more, the longest of {b - a} rows"
         yield Finding(fault=Fault.GAP, tag=name, text=text, **span(a, b))
     if tag.is_step or tag.kind is not Kind.MEASUREMENT:
         return
@@ -184,7 +186,8 @@ def _of_rows(plant: Plant, dataset: Dataset, name: str, stretch: Stretch) -> Ite
         if runs:
             a, b = max(runs, key=lambda run: run[1] - run[0])
             rows = sum(d - c for c, d in runs)
-            text = f"stands at the {side} end, {values_T[a]:.4g} {tag.unit}, for {rows} rows in {len(runs)} runs"
+            long = f"{many(rows, 'row')} in {many(len(runs), 'run')}"
+            text = f"stands at the {side} end, {values_T[a]:.4g} {tag.unit}, for {long}"
             yield Finding(fault=Fault.SATURATED, tag=name, text=text, **span(a, b))
     for a, b in stuck(values_T):
         if not any(c <= a and b <= d for runs in ends for c, d in runs):

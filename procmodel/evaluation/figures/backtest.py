@@ -24,6 +24,7 @@ from procmodel.evaluation.figures.style import (
     strip,
 )
 from procmodel.metrics import BlockInterval
+from procmodel.plant.words import many
 
 JUDGES = (
     Pen(color=ACCENT, dash="-", width=1.2, marker="o"),
@@ -126,7 +127,9 @@ def _forest(axes: Axes, bars: list[Bar], unit: str) -> None:
     axes.margins(x=0.08)
     confidence, block = bars[-1][1].confidence, bars[-1][1].block
     axes.set_title(f"benefit: recorded cost less that of following [{unit}]")
-    axes.set_title(f"{confidence:.0%} block-bootstrap intervals, {block} episodes a block", loc="right", color=GREY)
+    axes.set_title(
+        f"{confidence:.0%} block-bootstrap intervals, {many(block, 'episode')} a block", loc="right", color=GREY
+    )
     axes.set_xlabel(CAVEAT)
 
 

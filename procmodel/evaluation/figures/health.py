@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from procmodel.data.dataset import Dataset, microseconds
+from procmodel.data.excitation import Answer
 from procmodel.data.findings.archive import HONEST
 from procmodel.data.findings.check import Archive, Finding
-from procmodel.data.health import Answer
 from procmodel.evaluation.figures.record import envelope, time_axis
 from procmodel.evaluation.figures.style import ACCENT, GREY, INK, PALE, canvas, cover, drawn, label, shade_gaps, strip
 from procmodel.plant import Plant
