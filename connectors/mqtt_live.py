@@ -106,12 +106,15 @@ class MqttLive:
                 client = self._connected()
                 self.report.retries += connections > 0
                 connections += 1
+            if client is not None:
+                for message in [self._waiting.popleft() for _ in range(len(self._waiting))]:
+                    yield from self._batches(self._nodes.take(*message))
         finally:
             if client is not None:
                 _stopped(client)
 
     def close(self) -> None:
-        """Ends `samples`; may be called from another thread."""
+        """Ends `samples` once what has come is handed over; may be called from another thread."""
         self._ended.set()
         self._wake.set()
 
