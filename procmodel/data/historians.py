@@ -81,8 +81,8 @@ def _connector(kind: str, group: str) -> EntryPoint:
         )
     if kind not in known and group == LIVE_GROUP and kind in {each.name for each in entry_points(group=GROUP)}:
         raise HistorianError(
-            f"history.kind {kind!r} is a record that is read; it cannot be followed as things happen. Name a source that "
-            f"can: {', '.join(sorted(known))}."
+            f"history.kind {kind!r} is a record that is read; it cannot be followed as things happen. Name a source "
+            f"that can: {', '.join(sorted(known))}."
         )
     if kind not in known:
         raise HistorianError(
