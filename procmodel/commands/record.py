@@ -64,6 +64,7 @@ def _recorded(
         "plant": plant.name,
         "folder": str(kept.folder),
         "files": [file.name for file in kept.files],
+        "began": kept.began.isoformat(timespec="seconds"),
         "resumed": kept.resumed,
         "bridged": kept.resumed and bridges,
         "seconds": seconds,
@@ -90,7 +91,8 @@ def tell(facts: dict[str, Any]) -> None:
         print(f"Without any sample: {', '.join(facts['silent'])}")
     for note in facts["notes"]:
         print(note)
-    print(f"Record: {facts['folder']}\nRead it with: procmodel ingest PLANT --recorded {facts['folder']}")
+    print(f"Record: {facts['folder']}")
+    print(f"Read it with: procmodel ingest PLANT --recorded {facts['folder']} --start {facts['began']}")
 
 
 @contextmanager

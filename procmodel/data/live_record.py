@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from procmodel.data.dataset import microseconds, moment
-from procmodel.data.samples import SCHEMA, Quality
+from procmodel.data.samples import SCHEMA, Quality, utc_now
 from procmodel.errors import HistorianError
 from procmodel.plant import Plant
 
@@ -46,6 +46,7 @@ class LiveRecord:
         samples: Taken since it was opened.
         newest: By tag, the stamp of its newest sample in the record.
         resumed: Whether there was a record already.
+        began: When it was begun. Values that held then may carry older stamps.
 
     Raises:
         HistorianError: What is there cannot be read, or is of another plant or in other units.
@@ -54,6 +55,7 @@ class LiveRecord:
     def __init__(self, folder: Path, plant: Plant, *, rotate: float = 3600.0, most_rows: int = MOST_ROWS) -> None:
         self.folder, self.samples = folder.absolute(), 0
         self.newest: dict[str, datetime] = {}
+        self.began = utc_now()
         units = {name: tag.unit for name, tag in plant.tags.items()}
         self._facts: dict[str, Any] = {"plant": plant.name, "units": units}
         self._rotate, self._most_rows = rotate, most_rows
@@ -131,6 +133,7 @@ class LiveRecord:
             table = pq.read_table(file)
             facts: dict[str, Any] = json.loads((table.schema.metadata or {})[_FACTS])
             newest = {name: moment(at) for name, at in facts["newest"].items()}
+            began = datetime.fromisoformat(facts["began"])
             held = table.replace_schema_metadata(None).cast(SCHEMA)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise HistorianError(
@@ -148,7 +151,7 @@ class LiveRecord:
                     f"{self.folder} holds {name!r} in {facts['units'][name]}, and the plant file now says {unit}. "
                     "Name another folder."
                 )
-        self.newest, self._number = newest, int(file.stem.removeprefix("part-"))
+        self.began, self.newest, self._number = began, newest, int(file.stem.removeprefix("part-"))
         if held.num_rows < self._most_rows:
             self._held, self._rows = [held], held.num_rows
         else:
@@ -157,7 +160,7 @@ class LiveRecord:
     def _write(self, number: int, table: pa.Table) -> None:
         """One file, whole or as it was."""
         newest = {name: microseconds(at) for name, at in self.newest.items()}
-        facts = json.dumps({**self._facts, "newest": newest}).encode()
+        facts = json.dumps({**self._facts, "began": self.began.isoformat(), "newest": newest}).encode()
         try:
             handle, part = tempfile.mkstemp(prefix=".part-", dir=self.folder)
             try:

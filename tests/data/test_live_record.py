@@ -165,8 +165,8 @@ def test_a_gap_that_nobody_recorded_is_no_line(tmp_path: Path) -> None:
     record = LiveRecord(tmp_path, plant)
     record.add(batch_of([(tag, float(t), float(t)) for t in range(31) for tag in "AB"]))
     record.flush()
-    record = LiveRecord(tmp_path, plant)
-    assert record.resumed
+    began, record = record.began, LiveRecord(tmp_path, plant)
+    assert (record.resumed, record.began) == (True, began)
     record.open_gap()
     record.add(batch_of([(tag, float(t), float(t)) for t in range(60, 91) for tag in "AB"]))
     record.flush()
@@ -187,6 +187,15 @@ def test_a_record_of_another_plant_or_unit_is_left_alone(tmp_path: Path) -> None
     (tmp_path / "part-000002.parquet").write_bytes(b"PAR1")
     with pytest.raises(HistorianError, match=r"part-000002.parquet is no file of a record.*Move it away"):
         LiveRecord(tmp_path, plant_of(tmp_path))
+
+
+def test_a_setpoint_of_long_ago_is_held_where_reading_starts_with_the_record(tmp_path: Path) -> None:
+    plant = plant_of(tmp_path)
+    record = LiveRecord(tmp_path, plant)
+    record.add(batch_of([("A", -5e6, 7.0), *(("B", float(t), 1.0) for t in range(31))]))
+    record.flush()
+    dataset = condition(plant, open_historian(plant), start=T0)
+    assert (dataset.start, dataset.values[:, 0].tolist()) == (T0, [7.0] * 3)
 
 
 def test_values_are_not_converted_a_second_time(tmp_path: Path) -> None:
