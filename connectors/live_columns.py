@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from connectors.live_samples import Sample, moment
 from procmodel.data.samples import SCHEMA, Quality, ReadReport
-from procmodel.plant import Tag
+from procmodel.plant import Kind, Tag
 from procmodel.plant.units import affine
 
 
@@ -22,8 +22,16 @@ class Columns:
 
     def __init__(self, tags: Mapping[str, Tag]) -> None:
         self._names = pa.array(list(tags), pa.string())
-        scales = [affine(tag.source_unit, tag.unit) if tag.source_unit else (1.0, 0.0) for tag in tags.values()]
-        ranges = [tag.range or (-np.inf, np.inf) for tag in tags.values()]
+        # A counter stays as it was read: its tag is the rate, which is known with the next reading only.
+        plain = [tag.kind is not Kind.TOTALIZER for tag in tags.values()]
+        scales = [
+            affine(tag.source_unit, tag.unit) if tag.source_unit and is_plain else (1.0, 0.0)
+            for tag, is_plain in zip(tags.values(), plain, strict=True)
+        ]
+        ranges = [
+            tag.range if tag.range and is_plain else (-np.inf, np.inf)
+            for tag, is_plain in zip(tags.values(), plain, strict=True)
+        ]
         self._gain_C, self._offset_C = np.array(scales, dtype=np.float64).reshape(-1, 2).T
         self._low_C, self._high_C = np.array(ranges, dtype=np.float64).reshape(-1, 2).T
 

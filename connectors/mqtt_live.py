@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +23,7 @@ from connectors.credentials import Secret
 from connectors.driver import TransientError
 from connectors.live_columns import Columns
 from connectors.live_samples import Sample, microseconds
-from connectors.mqtt_options import Broker, MqttOptions, broker_of
+from connectors.mqtt_options import Broker, MqttOptions, broker_of, secured
 from connectors.options import TableOptions, tag_of_source
 from connectors.retry import Patience
 from connectors.sparkplug import rebirth_request
@@ -76,6 +75,7 @@ class MqttLive:
         self._asked: dict[Place, float] = {}
         self._waiting: deque[tuple[str, bytes, int]] = deque()
         self._refused: str | None = None
+        self._begun, self._closed_unanswered = False, False
         self._answered, self._broken = threading.Event(), threading.Event()
         self._wake, self._ended = threading.Event(), threading.Event()
 
@@ -106,12 +106,15 @@ class MqttLive:
                 client = self._connected()
                 self.report.retries += connections > 0
                 connections += 1
+            if client is not None:
+                for message in [self._waiting.popleft() for _ in range(len(self._waiting))]:
+                    yield from self._batches(self._nodes.take(*message))
         finally:
             if client is not None:
                 _stopped(client)
 
     def close(self) -> None:
-        """Ends `samples`; may be called from another thread."""
+        """Ends `samples` once what has come is handed over; may be called from another thread."""
         self._ended.set()
         self._wake.set()
 
@@ -147,9 +150,7 @@ class MqttLive:
     def _client(self) -> mqtt.Client:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, reconnect_on_failure=False)
         if self._broker.secured:
-            authority = self._options.authority
-            file = None if authority is None else str(Path(authority).expanduser())
-            client.tls_set_context(ssl.create_default_context(cafile=file))
+            client.tls_set_context(secured(self._options))
         if self._secret.user:
             client.username_pw_set(self._secret.user, self._secret.password)
         client.on_connect, client.on_subscribe = self._on_connect, self._on_subscribe
@@ -160,6 +161,7 @@ class MqttLive:
         place = self._broker.place
         self._waiting.clear()
         self._refused = None
+        self._closed_unanswered = False
         self._answered.clear()
         self._broken.clear()
         client.connect_timeout = self._options.timeout
@@ -170,6 +172,13 @@ class MqttLive:
                 f"{place} is not trusted: {error.verify_message}. Set history.options.authority to the certificate of "
                 "its authority."
             ) from error
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+            raise TransientError(f"{place} broke off while the connection was secured.") from error
+        except ssl.SSLError as error:
+            raise HistorianError(
+                f"{place}: no secured connection ({error.reason or error}). Check that its port speaks TLS, and "
+                "history.options.certificate where it asks for one."
+            ) from error
         except OSError as error:
             raise TransientError(
                 f"{place} cannot be reached: {error.strerror or error}. Check history.path, the broker and the network."
@@ -177,9 +186,17 @@ class MqttLive:
         client.loop_start()
         if not self._answered.wait(self._options.timeout):
             raise TransientError(f"{place} did not answer in time. Check the broker, or raise history.options.timeout.")
+        if self._closed_unanswered and self._broker.secured and not self._begun:
+            # A broker tells who it does not trust by closing (TLS 1.3): the first time that is taken at its word.
+            own = "refuses" if self._options.certificate else "may ask for"
+            raise HistorianError(
+                f"{place} closed the connection without an answer: it {own} a client certificate. Set "
+                "history.options.certificate and private_key to ones that its authority has signed, or see its log."
+            )
         if refused := self._refusal():
             kind = HistorianError if refused.startswith(_FOR_GOOD) else TransientError
             raise kind(f"{place} refused: {refused}. Correct history.options, or ask for the right to subscribe.")
+        self._begun = True
         if self._options.rebirth:
             self._nodes.unborn.update((group, node) for group, node, _ in (_parts(full) for full in self._tags) if node)
 
@@ -205,8 +222,9 @@ class MqttLive:
 
     def _on_disconnect(self, *_: Any) -> None:
         self._broken.set()
-        self._answered.set()
+        self._closed_unanswered = self._refused is None and not self._answered.is_set()
         self._refused = self._refused or "the connection was closed"
+        self._answered.set()
         self._wake.set()
 
     def _on_message(self, _client: Any, _data: Any, message: mqtt.MQTTMessage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,7 @@ class MqttOptions(Frozen):
         credentials: Where user and password are found.
         authority: File with the certificate of the authority that vouches for the broker (PEM); absent: those that
             the system trusts.
+        certificate, private_key: Files of the client's own certificate and key (PEM), for a broker that asks for one.
         group: Sparkplug group that is followed; absent: all.
         rebirth: Whether nodes may be sent the command to tell their births again, wherever these are not known. It
             is the only thing that is ever sent, and only when switched on here.
@@ -37,10 +39,46 @@ class MqttOptions(Frozen):
     rename: dict[str, str] | None = None
     credentials: CredentialOptions | None = None
     authority: str | None = None
+    certificate: str | None = None
+    private_key: str | None = None
     group: Annotated[str, Field(pattern=r"^[^/+#]+$")] | None = None
     rebirth: bool = False
     every: Annotated[Duration, Field(gt=0)] = 1.0
     timeout: Annotated[Duration, Field(gt=0)] = 60.0
+
+
+def secured(options: MqttOptions) -> ssl.SSLContext:
+    """How the broker is trusted, and how it is told who asks.
+
+    Raises:
+        PlantFileError: a file holds no certificate or key, or they do not belong together.
+    """
+    key, file = "authority", options.authority
+    try:
+        context = ssl.create_default_context(cafile=None if file is None else str(Path(file).expanduser()))
+        if options.certificate is not None and options.private_key is not None:
+            key, file = "certificate", options.certificate
+            own, secret = (str(Path(each).expanduser()) for each in (options.certificate, options.private_key))
+            context.load_cert_chain(own, secret, password="")  # a key with a password is an error, not a question
+    except (ssl.SSLError, OSError, ValueError) as error:
+        with_key = f" with private_key {options.private_key}" if key == "certificate" else ""
+        raise PlantFileError(
+            f"history.options.{key}: {file}{with_key} cannot be used ({error}). It has to be PEM, a key without a "
+            "password and the one of its certificate."
+        ) from error
+    context.sslsocket_class = _Closing
+    return context
+
+
+class _Closing(ssl.SSLSocket):
+    """Closes itself where no secured connection comes about, which the client's library leaves undone."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +115,14 @@ def broker_of(history: History, options: MqttOptions) -> Broker:
         raise PlantFileError(
             f"history.path: {broker.place} with history.options.credentials would send them readably. Write mqtts."
         )
-    if options.authority is not None and not Path(options.authority).expanduser().is_file():
-        raise PlantFileError(f"history.options.authority: {options.authority} is no file. Correct the path.")
+    if (options.certificate is None) != (options.private_key is None):
+        raise PlantFileError("history.options: certificate and private_key belong together. Set both or neither.")
+    for key in ("authority", "certificate", "private_key"):
+        file = getattr(options, key)
+        if file is not None and not Path(file).expanduser().is_file():
+            raise PlantFileError(f"history.options.{key}: {file} is no file. Correct the path.")
+        if file is not None and parts.scheme != "mqtts":
+            raise PlantFileError(f"history.options.{key} is of no use with {broker.place}. Write mqtts.")
     return Broker(host=broker.host, port=broker.port, secured=parts.scheme == "mqtts")
 
 

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 from asyncua import ua
@@ -51,19 +51,23 @@ class OpcUaLive:
     Args:
         history: As for `connectors.opcua.OpcUaHistorian`; `options.live` says how often.
         tags: The plant's tags; all of them are read.
-        since: Begin with what the history holds from this moment on; absent: with what happens from now on.
+        since: Begin with what the history holds from this moment on, or of each tag after its newest known sample;
+            absent: with what happens from now on.
         patience: Waits between attempts to connect.
 
     Attributes:
         report: What was met so far; `retries` counts connections after the first.
     """
 
+    bridges: ClassVar[bool] = True
+    """What happened while nobody followed is read from the server's history."""
+
     def __init__(
         self,
         history: History,
         tags: Mapping[str, Tag],
         *,
-        since: datetime | None = None,
+        since: datetime | Mapping[str, datetime] | None = None,
         patience: Patience | None = None,
     ) -> None:
         self.report = ReadReport()
@@ -71,7 +75,7 @@ class OpcUaLive:
         self._patience = patience or Patience()
         self._tags = tuple(tags)
         self._columns = Columns(tags)
-        self._newest: list[int | None] = [None if since is None else microseconds(since) - 1] * len(self._tags)
+        self._newest: list[int | None] = [_newest(since, tag) for tag in self._tags]
         self._states: list[Mapping[int, str]] = [{}] * len(self._tags)
         self._ids: list[ua.NodeId] = []
         self._begun = False
@@ -105,12 +109,14 @@ class OpcUaLive:
                 self.report.retries += connections > 0
                 connections += 1
                 yield from self._bridged(session)
+            if session is not None:
+                yield from self._batches([self._waiting.popleft() for _ in range(len(self._waiting))])
         finally:
             if session is not None:
                 session.close()
 
     def close(self) -> None:
-        """Ends `samples`; may be called from another thread."""
+        """Ends `samples` once what has come is handed over; may be called from another thread."""
         self._ended.set()
         self._wake.set()
 
@@ -254,6 +260,7 @@ class OpcUaLive:
                 else:
                     del behind[index]
         if behind:
+            self._broken.set()  # also where it was ended meanwhile: nothing newer may come behind the hole
             # The next bridge begins before these, and would take what is older than them for known.
             held = [self._waiting.popleft() for _ in range(len(self._waiting))]
             self._waiting.extend(each for each in held if each[0] not in behind)
@@ -288,3 +295,11 @@ class OpcUaLive:
             fresh.append((index, sample))
         if fresh:
             yield self._columns.batch(fresh, self.report)
+
+
+def _newest(since: datetime | Mapping[str, datetime] | None, tag: str) -> int | None:
+    """Stamp behind which a tag begins."""
+    if isinstance(since, datetime):
+        return microseconds(since) - 1
+    at = None if since is None else since.get(tag)
+    return None if at is None else microseconds(at)

@@ -121,6 +121,7 @@ class Stream:
         self._start = None if query.start is None else _microseconds(query.start)
         self._end = None if query.end is None else _microseconds(query.end)
         self._carry_in, self._seen = query.carry_in, set[str]()
+        self._names_seen: pa.Array | None = None
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         groups = self._ordered.groups
@@ -147,17 +148,20 @@ class Stream:
 
     def _counted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         report = self._report
-        quality, value = batch.column("quality").to_numpy(), batch.column("value")
-        bad_N = quality == Quality.BAD
-        if value.null_count:
-            bad_N |= np.asarray(value.is_null())
+        quality, value = batch.column("quality"), batch.column("value")
+        if quality.null_count:
+            quality = quality.fill_null(int(Quality.BAD))  # as it is taken
+        bad = pc.equal(quality, pa.scalar(int(Quality.BAD), pa.int8()))
         report.rows += batch.num_rows
-        report.bad += int(np.count_nonzero(bad_N))
-        report.uncertain += int(np.count_nonzero(quality == Quality.UNCERTAIN))
+        report.bad += (pc.or_(bad, value.is_null()) if value.null_count else bad).true_count
+        report.uncertain += pc.equal(quality, pa.scalar(int(Quality.UNCERTAIN), pa.int8())).true_count
         times = batch.column("time")
         report.first = report.first or times[0].as_py()
         report.last = times[-1].as_py()
-        self._seen.update(batch.column("tag").dictionary.to_pylist())
+        names = batch.column("tag").dictionary
+        if self._names_seen is None or not names.equals(self._names_seen):
+            self._seen.update(names.to_pylist())
+            self._names_seen = names
         return batch
 
     def _carried(self, groups: Sequence[tuple[Path, int, int, int]]) -> Iterator[pa.RecordBatch]:
@@ -196,7 +200,7 @@ def _decoded(layout: Layout, groups: Sequence[tuple[Path, int, int, int]]) -> It
     for file, i, _, _ in groups:
         if file not in files:
             files = {file: pq.ParquetFile(file, read_dictionary=[str(layout.tag)])}
-        batches = files[file].iter_batches(BATCH_ROWS, row_groups=[i], columns=names, use_threads=False)
+        batches = files[file].iter_batches(BATCH_ROWS, row_groups=[i], columns=names)
         ours = (_ours(batch, layout) for batch in batches)
         if files[file].metadata.row_group(i).num_rows <= _SORTED_ROWS:
             held = list(ours)

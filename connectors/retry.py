@@ -59,4 +59,4 @@ class Patience:
 
     def wait(self, attempt: int) -> float:
         """How long to wait after failed attempt number `attempt`, from 0 [s]."""
-        return min(self.longest, self.first * 2.0**attempt) * self.random()
+        return min(self.longest, self.first * 2.0 ** min(attempt, 60)) * self.random()

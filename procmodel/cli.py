@@ -88,10 +88,38 @@ def init(
 
 
 @app.command()
+def record(
+    plant_file: PlantFile,
+    into: Annotated[Path | None, typer.Option(help="Folder of the record. Default: runs/<plant name>/record.")] = None,
+    as_json: Json = False,
+    last: Annotated[str | None, typer.Option("--for", help="End after so long, as 8 h. Default: at Ctrl-C.")] = None,
+    rotate: Annotated[str, typer.Option(help="Begin a new file after so long.")] = "1 h",
+    every: Annotated[str, typer.Option(help="How long samples may wait until they are on the disk.")] = "10 s",
+) -> None:
+    """Keep what a live source (OPC UA, MQTT) tells as Parquet, until Ctrl-C; goes on where an earlier one ended."""
+    plant = _plant(plant_file)
+    from procmodel.plant.units import parse_duration
+
+    seconds = None if last is None else parse_duration(last)
+    lasting, waiting = parse_duration(rotate), parse_duration(every)
+    from procmodel.commands import record as command
+    from procmodel.commands.progress import Progress
+
+    with Progress() as progress:
+        facts = command.record(
+            plant, into or command.folder_of(plant), progress, last=seconds, rotate=lasting, every=waiting
+        )
+    (tell.print_json if as_json else command.tell)(facts)
+
+
+@app.command()
 def ingest(
     plant_file: PlantFile,
     out: Out = None,
     as_json: Json = False,
+    recorded: Annotated[
+        Path | None, typer.Option(help="Read this folder of `procmodel record` in place of the plant's history.")
+    ] = None,
     start: Start = None,
     end: End = None,
     update: Annotated[bool, typer.Option(help="Prolong the stored dataset, reading its end and what is new.")] = False,
@@ -99,6 +127,8 @@ def ingest(
 ) -> None:
     """Read the plant's history, put it on the grid, and store it with what the read met."""
     plant, span = _plant(plant_file), options.span_of(start, end)
+    if recorded is not None:
+        plant = _read_from(plant, recorded)
     if update and span != (None, None):
         raise InputError("--update goes on from the stored dataset; leave out --start and --end.")
     from procmodel.plant.units import parse_duration
@@ -294,6 +324,12 @@ def _usage(error: Exception) -> None:
         raise error
     show()
     sys.exit(int(getattr(error, "exit_code", 2)))
+
+
+def _read_from(plant: Plant, recorded: Path) -> Plant:
+    from procmodel.plant import History
+
+    return plant.model_copy(update={"history": History(kind="recorded", path=str(recorded.absolute()))})
 
 
 def _plant(path: Path) -> Plant:

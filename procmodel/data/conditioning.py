@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from procmodel.data import kernels
+from procmodel.data import kernels, tag_loops
 from procmodel.data.blocks import block_of
 from procmodel.data.intervals import longest_bridged
 from procmodel.data.kernels import BINS, GOOD, STATE, Block, Grid, Late
@@ -94,6 +94,7 @@ class Accumulator:
         self.tags_C["newest"] = np.iinfo(np.int64).min
         self.intervals_CB = np.zeros((len(rules), BINS), dtype=np.int64)
         self._late: list[Late] = []
+        self._room = tag_loops.room_for(0)
         self._grid = self._empty(0, 0)
         self._first_time: int | None = None
         self._newest: int | None = None
@@ -141,18 +142,18 @@ class Accumulator:
         self._first_time = lo if self._first_time is None else min(self._first_time, lo)
         self._newest = hi if self._newest is None else max(self._newest, hi)
         self._cover(lo, hi)
-        late = _room(len(block.codes_N))
-        count, wrong = kernels.add_block(
-            self._rules_C, self.tags_C, self.intervals_CB, block, int(worst), self._grid, late
+        if len(self._room.times_N) < len(block.codes_N):
+            self._room = tag_loops.room_for(len(block.codes_N))
+        count, wrong, at = tag_loops.add_block(
+            self._rules_C, self.tags_C, self.intervals_CB, block, int(worst), self._grid, self._room
         )
         if wrong >= 0:
-            name = self._names[block.column_D[block.codes_N[wrong]]]
             raise HistorianError(
-                f"Tag {name!r}: a sample of {np.datetime64(int(block.times_N[wrong]), 'us')} UTC follows a later one. "
+                f"Tag {self._names[wrong]!r}: a sample of {np.datetime64(at, 'us')} UTC follows a later one. "
                 "A historian must hand over each tag's samples in rising time order; sort them in its connector."
             )
         if count:
-            self._late.append(Late(*(part[:count].copy() for part in late)))
+            self._late.append(Late(*(part[:count].copy() for part in self._room.late)))
 
     def finish(self, max_gap_C: np.ndarray) -> Cells:
         """The cells; nothing may be added afterwards.
@@ -194,13 +195,15 @@ class Accumulator:
         rows = -(-end // self._step) - self._grid.row0
         if rows > 0:
             self._put_away(self._spool, rows)
+        if self._late:
+            late = Late(*(np.concatenate(parts) for parts in zip(*self._late, strict=True)))
+            order = np.argsort(late.times_N2[:, 1], kind="stable")
+            self._late = [Late(*(part[order] for part in late))]
         return len(self._spool)
 
     def strip(self, i: int, max_gap_C: np.ndarray) -> Cells:
         """Cells of strip i of the spool."""
         assert self._spool is not None
-        if len(self._late) > 1:
-            self._late = [Late(*(np.concatenate(parts) for parts in zip(*self._late, strict=True)))]
         grid = self._spool.get(i, self._step)
         if self._late:
             # They stand in the order of their ends, and none that is bridged is longer than the longest gap allowed.
@@ -304,12 +307,3 @@ class Accumulator:
             return first if self._start is None else self._start, last if self._end is None else self._end
         first = first if self._start is None else max(first, self._start)
         return first, last if self._end is None else min(last + 1, self._end)
-
-
-def _room(count: int) -> Late:
-    """Room for as many postponed segments as a batch has samples; pages that are not written cost nothing."""
-    return Late(
-        codes_N=np.empty(count, dtype=np.int64),
-        times_N2=np.empty((count, 2), dtype=np.int64),
-        values_N2=np.empty((count, 2)),
-    )

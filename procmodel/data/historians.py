@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -31,15 +33,21 @@ def open_historian(plant: Plant) -> Historian:
     return historian
 
 
-def open_live(plant: Plant) -> Live:
+def open_live(plant: Plant, since: Mapping[str, datetime] | None = None) -> Live:
     """The source of `plant.history`, to be followed as things happen.
+
+    Args:
+        since: By tag, the newest sample that is known. A source that `bridges` begins behind it; others with what
+            happens from now on.
 
     Raises:
         PlantFileError, HistorianError: as for `open_historian`.
     """
     if plant.history is None:
         raise PlantFileError(f"Plant {plant.name!r} has no history to follow. Add one to the plant file.")
-    live: Live = load_connector(plant.history.kind, LIVE_GROUP)(plant.history, plant.tags)
+    connector = load_connector(plant.history.kind, LIVE_GROUP)
+    known = {"since": since} if since and getattr(connector, "bridges", False) else {}
+    live: Live = connector(plant.history, plant.tags, **known)
     return live
 
 
@@ -70,6 +78,11 @@ def _connector(kind: str, group: str) -> EntryPoint:
         raise HistorianError(
             f"history.kind {kind!r} keeps no record that could be read: it can only be followed as things happen "
             "(procmodel.data.historians.open_live). Name a historian that records it."
+        )
+    if kind not in known and group == LIVE_GROUP and kind in {each.name for each in entry_points(group=GROUP)}:
+        raise HistorianError(
+            f"history.kind {kind!r} is a record that is read; it cannot be followed as things happen. Name a source "
+            f"that can: {', '.join(sorted(known))}."
         )
     if kind not in known:
         raise HistorianError(

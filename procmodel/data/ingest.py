@@ -86,15 +86,17 @@ def _through_disk(
         reader.refuse_without_samples(historian.report)
         gaps_C = accumulator.bridged(accumulator.intervals_CB)
         first, rows, alive_C = None, 0, np.zeros(len(rules), dtype=bool)
+        none: Cells | None = None
         with _Grid(part / GRID, plant, aged) as grid:
             for cells in _worth(accumulator, gaps_C, reader):
                 first = cells.first_row if first is None else first
                 alive_C |= np.isfinite(cells.values).any(axis=0)
                 grid.write(cells, step)
-                rows += cells.rows
+                rows, none = rows + cells.rows, cells.cut(0, 0)
         reader.refuse_never_good(alive_C, historian.report)
         assert first is not None  # an MV is good somewhere
-        empty = _table_of(plant, aged, accumulator.strip(0, gaps_C).cut(0, 0), step)
+        assert none is not None
+        empty = _table_of(plant, aged, none, step)
         manifest = reader.manifest(historian.report, accumulator.intervals_CB, gaps_C, [])
         began = moment(first * step)
         stretch = Stretch(name=WHOLE, start=0, stop=rows, began=began)

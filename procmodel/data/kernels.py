@@ -1,7 +1,7 @@
-"""Compiled loops of the conditioning: samples to segments, and segments to the cells they cross.
+"""What the compiled loops of the conditioning share, and how a segment fills the cells that it crosses.
 
-Each tag has one record of what is asked of it (`RULE`) and one of where it stands (`STATE`), so a sample touches one
-line of memory of each. The loops release the interpreter lock: the next batch is read meanwhile.
+Each tag has one record of what is asked of it (`RULE`) and one of where it stands (`STATE`). The loops release the
+interpreter lock: the next batch is read meanwhile.
 
 Times are microseconds since 1970; row r covers `[r * step, (r + 1) * step)`. N samples, C tags, T rows, A aged tags.
 """
@@ -17,7 +17,6 @@ from numba import njit
 
 PER_OCTAVE = 32  # bins of the interval histogram in each doubling, of equal width
 BINS = 64 * PER_OCTAVE
-_SHIFT, _BIAS = 52 - 5, 1023 * PER_OCTAVE  # leave the exponent and as many bits as tell the bins of a doubling
 NONE, GOOD, BAD = 0, 1, 2  # where a tag stands
 MEAN, START, LAST, LEAST, MOST, ROUND, SAMPLES = 0, 1, 2, 3, 4, 5, 6  # what its cells hold
 ONE_SAMPLE = 1 << 44  # counts samples in the good time of a cell, which is below 2^44 us = 200 days
@@ -122,13 +121,6 @@ def inlined(function: _Function) -> _Function:
 
 
 @inlined
-def _bin_of(interval: int) -> int:
-    """Bin of an interval [us, > 0]: octave, then linear within it, as its bits stand in a float (IEEE 754)."""
-    bits: Any = np.float64(interval).view(np.int64)
-    return int(min((bits >> _SHIFT) - _BIAS, BINS - 1))
-
-
-@inlined
 def _add_piece(rule: Any, r: int, c: int, at_start: bool, va: float, vb: float, time: int, grid: Grid) -> None:
     """Add a piece of `time` from value va to vb, within one cell."""
     if rule.cell == START:
@@ -182,7 +174,7 @@ def _fill_other(rule: Any, c: int, t0: int, v0: float, t1: int, v1: float, grid:
 
 
 @inlined
-def _fill_mean(
+def fill_mean(
     c: int, t0: int, v0: float, t1: int, v1: float,
     held_TC: np.ndarray, area_TC: np.ndarray, good_TC: np.ndarray, lo: int, hi: int, step: int, row0: int,
 ) -> None:  # fmt: skip
@@ -195,7 +187,9 @@ def _fill_mean(
         r = row - row0
         while a < end:
             edge = min(stop, end)
-            mean = v0 + slope * (0.5 * ((a - t0) + (edge - t0)))
+            # A segment within one cell as it is added where the cell is open already, to the last bit.
+            whole = edge - a == t1 - t0
+            mean = v0 + (0.5 * (v1 - v0) if whole else slope * (0.5 * ((a - t0) + (edge - t0))))
             good = good_TC[r, c]
             if good == 0:
                 held_TC[r, c] = mean
@@ -213,7 +207,7 @@ def fill(rule: Any, c: int, t0: int, v0: float, t1: int, v1: float, grid: Grid) 
     if rule.cell != MEAN or rule.aged >= 0:
         _fill_other(rule, c, t0, v0, t1, v1, grid)
     else:
-        _fill_mean(c, t0, v0, t1, v1, grid.held_TC, grid.area_TC, grid.good_TC, grid.lo, grid.hi, grid.step, grid.row0)
+        fill_mean(c, t0, v0, t1, v1, grid.held_TC, grid.area_TC, grid.good_TC, grid.lo, grid.hi, grid.step, grid.row0)
 
 
 @compiled
@@ -223,98 +217,3 @@ def fill_late(rules_C: np.ndarray, gaps_C: np.ndarray, late: Late, grid: Grid) -
         c, t0, t1 = late.codes_N[i], late.times_N2[i, 0], late.times_N2[i, 1]
         if t1 - t0 <= gaps_C[c]:
             fill(rules_C[c], c, t0, late.values_N2[i, 0], t1, late.values_N2[i, 1], grid)
-
-
-@inlined
-def _rate(rule: Any, tag: Any, t: int, v: float) -> float:
-    """Rate of a totalizer from its last reading to (t, v); NaN where it was set back or leaves its range."""
-    rise = v - tag.value
-    if rise < 0.0 and rule.rollover > 0.0 and rise + rule.rollover <= 0.5 * rule.rollover:
-        rise += rule.rollover  # a counter that fell by less than half its size was set back, and did not roll over
-    if rise < 0.0:
-        return math.nan
-    rate = rule.gain * rise / ((t - tag.time) * 1e-6)
-    if rate < rule.low or rate > rule.high:
-        tag.outside += 1
-        return math.nan
-    return float(rate)
-
-
-@inlined
-def _is_good(rule: Any, tag: Any, v: float, quality: int, valid: np.ndarray, bit: int, worst: int) -> bool:
-    """Whether a sample is to be believed; counts what lies outside its range."""
-    if quality > worst or not math.isfinite(v):
-        return False
-    if valid.shape[0] > 0 and (valid[bit >> 3] >> (bit & 7)) & 1 == 0:
-        return False
-    if rule.gain == 0.0 and (v < rule.low or v > rule.high):
-        tag.outside += 1
-        return False
-    return True
-
-
-@compiled
-def add_block(
-    rules_C: np.ndarray, tags_C: np.ndarray, intervals_CB: np.ndarray, block: Block, worst: int, grid: Grid, late: Late
-) -> tuple[int, int]:
-    """Take in a batch. Returns how many segments were postponed, and the first sample out of order (-1: none).
-
-    Args:
-        worst: Samples of a quality above it are bad.
-    """
-    # As locals, and loops below without helpers that take arrays: each hand over of an array is an atomic count, and
-    # together they cost more than all the rest (35 ns for a sample in place of 75).
-    column_D, codes_N, times_N, values_N, valid, first_bit, quality_N = block
-    held_TC, area_TC, good_TC, _, lo, hi, step, row0 = grid
-    late_codes_N, late_times_N2, late_values_N2 = late
-    postponed = 0
-    for i in range(codes_N.shape[0]):
-        c = column_D[codes_N[i]]
-        if c < 0:
-            continue
-        t, v = times_N[i], values_N[i]
-        rule, tag = rules_C[c], tags_C[c]
-        if t < tag.newest:
-            return postponed, i
-        good = _is_good(rule, tag, v, quality_N[i], valid, first_bit + i, worst)
-        tag.seen += 1
-        tag.good += good
-        tag.newest = t
-        if not good and rule.bridges:
-            continue
-        if tag.now == GOOD and t > tag.time:
-            t0, v0 = tag.time, tag.value
-            v1 = v if good and not rule.holds else v0
-            if good:
-                intervals_CB[c, _bin_of(t - t0)] += 1
-            if rule.gain > 0.0:
-                before = tag.rate
-                tag.rate = _rate(rule, tag, t, v) if good else math.nan
-                v0 = before if rule.holds else tag.rate
-                v1 = v0
-            elif rule.turn > 0.0:
-                v1 -= rule.turn * math.floor((v1 - v0) / rule.turn + 0.5)  # the shorter way round
-            if not math.isnan(v0):
-                if t - t0 <= rule.max_gap:
-                    if rule.cell == MEAN and rule.aged < 0:
-                        _fill_mean(c, t0, v0, t, v1, held_TC, area_TC, good_TC, lo, hi, step, row0)
-                    else:
-                        _fill_other(rule, c, t0, v0, t, v1, grid)
-                elif rule.by_intervals:
-                    late_codes_N[postponed] = c
-                    late_times_N2[postponed, 0], late_times_N2[postponed, 1] = t0, t
-                    late_values_N2[postponed, 0], late_values_N2[postponed, 1] = v0, v1
-                    postponed += 1
-            tag.time_before, tag.value_before = tag.time, tag.value
-        elif tag.now != GOOD:
-            tag.rate = math.nan
-        tag.now = GOOD if good else BAD
-        tag.time, tag.value = t, v
-        if good and rule.cell == SAMPLES and lo <= t < hi:
-            r = t // step - row0
-            area_TC[r, c] += v
-            good_TC[r, c] += ONE_SAMPLE
-        if good and rule.cell == START and rule.gain == 0.0 and lo <= t < hi and t % step == 0:
-            r = t // step - row0
-            held_TC[r, c], good_TC[r, c] = v, WHOLE
-    return postponed, -1

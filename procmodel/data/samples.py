@@ -133,7 +133,11 @@ class Historian(Protocol):
 
 
 class Live(Protocol):
-    """A source of signals that is followed as things happen."""
+    """A source of signals that is followed as things happen.
+
+    One that can hand over what happened while nobody followed it may say so by an attribute `bridges`; it is then made
+    with `since`, the newest known stamp of each tag.
+    """
 
     report: ReadReport
 
@@ -142,7 +146,7 @@ class Live(Protocol):
         ...
 
     def close(self) -> None:
-        """Ends `samples`; may be called from another thread."""
+        """Ends `samples` once what has come is handed over; may be called from another thread."""
         ...
 
 

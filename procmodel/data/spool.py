@@ -11,6 +11,7 @@ import numpy as np
 
 from procmodel.data.kernels import GOOD, Grid, compiled, fill
 from procmodel.data.rules import NO_BOUND
+from procmodel.errors import DatasetError
 
 _WINDOW = 16 << 20  # bytes of rows kept in memory before those that are full are put away
 
@@ -44,7 +45,8 @@ class Spool:
         """The first rows of a grid."""
         self._strips.append((grid.row0, rows, self._file.tell()))
         for part in grid[:4]:
-            self._file.write(np.ascontiguousarray(part[:rows]).tobytes() if part.shape[1] else b"")
+            if part.shape[1]:
+                self._file.write(np.ascontiguousarray(part[:rows]).data.cast("B"))
 
     def get(self, i: int, step: int) -> Grid:
         """Strip i as a grid of its own."""
@@ -52,8 +54,10 @@ class Spool:
         self._file.seek(place)
 
         def part(columns: int, dtype: type[np.generic]) -> np.ndarray:
-            read = np.frombuffer(self._file.read(rows * columns * np.dtype(dtype).itemsize), dtype=dtype)
-            return read.reshape(rows, columns).copy()
+            into = np.empty((rows, columns), dtype=dtype)
+            if columns and self._file.readinto(into.data.cast("B")) != into.nbytes:
+                raise DatasetError("A temporary file of the grid came back shorter than it was written. Try again.")
+            return into
 
         return Grid(
             held_TC=part(self._columns, np.float64),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -59,7 +60,9 @@ class Broker:
 class EdgeNode:
     """Node N of group G, with its will; stamps are milliseconds."""
 
-    def __init__(self, port: int, *, session: int = 1, password: str | None = None) -> None:
+    def __init__(
+        self, port: int, *, session: int = 1, password: str | None = None, trust: ssl.SSLContext | None = None
+    ) -> None:
         self.session, self.seq = session, 0
         self.commands: list[bytes] = []
         self.commanded = threading.Event()
@@ -67,6 +70,8 @@ class EdgeNode:
         self.client = mqtt.Client(CallbackAPIVersion.VERSION2)
         if password is not None:
             self.client.username_pw_set("edge", password)
+        if trust is not None:
+            self.client.tls_set_context(trust)
         will = payload([metric("bdSeq", session, kind=INT64)], seq=None)
         self.client.will_set("spBv1.0/G/NDEATH/N", will, qos=1)
         self.client.on_connect = lambda client, *_: client.subscribe("spBv1.0/G/NCMD/N", 1)

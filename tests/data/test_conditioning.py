@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from random import Random
 
 import numpy as np
 import pytest
@@ -226,6 +227,27 @@ def test_mixed_tags_in_one_batch_are_kept_apart() -> None:
     accumulator.add(np.array([0, 1, 0, -1]), times, np.array([1.0, 5.0, 3.0, 99.0]), np.ones(4, dtype=np.bool_))
     cells = accumulator.finish(accumulator.bridged(accumulator.intervals_CB))
     np.testing.assert_allclose(cells.values, [[1, 5], [2, 5], [3, 5], [3, 5]])
+
+
+@given(st.lists(st.tuples(records(), st.booleans()), min_size=2, max_size=4), st.randoms(use_true_random=False))
+def test_tags_mixed_at_will_come_out_as_each_on_its_own(tags: list[tuple[list[Sample], bool]], rng: Random) -> None:
+    alone = [
+        averaged(samples, step_s=5, rule=Rule(step=step), start=0, end=200, cuts=()).values[:, 0]
+        for samples, step in tags
+    ]
+    rules = [Rule(step=step) for _, step in tags]
+    together = Accumulator([str(c) for c in range(len(tags))], rules, 5 * SECOND, 0, 200 * SECOND)
+    order = [c for c, (samples, _) in enumerate(tags) for _ in samples] + [-1] * 5  # and another plant's
+    rng.shuffle(order)
+    left = [iter(samples) for samples, _ in tags]
+    rows = [next(left[c]) if c >= 0 else (0.0, 7.0, True) for c in order]
+    times, values, good = (np.array(column) for column in zip(*rows, strict=True))
+    cut = rng.randrange(len(order))
+    for at in (slice(0, cut), slice(cut, None)):
+        stamps = np.round(times[at] * SECOND).astype(np.int64)
+        together.add(np.array(order[at], dtype=np.int64), stamps, values[at], good[at])
+    found = together.finish(together.bridged(together.intervals_CB)).values
+    np.testing.assert_array_equal(found, np.stack(alone, axis=1))
 
 
 def test_samples_that_run_backwards_are_refused() -> None:
