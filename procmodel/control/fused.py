@@ -55,7 +55,7 @@ class Cell(Protocol):
     """One row of a world model, differentiated by hand."""
 
     def roll(self, latent_D: np.ndarray, u_KNU: np.ndarray, d_NV: np.ndarray) -> Tape:
-        """All plans from one latent."""
+        """All plans from one latent [D], or each from its own [K, D]."""
         ...
 
     def tangents(
