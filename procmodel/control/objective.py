@@ -39,9 +39,9 @@ REST_WEIGHT = 1e-3
 # objective's typical size ends within 0.5 % of its span of where the slow layer wants it.
 END_WEIGHT = 1e4
 TURNED = 0.3
-"""Share of a negative curvature that stands in its place [-]. Evaporator, 48 ticks of two seeds: programs per tick at
-0, 0.3 and 1 in the mean 7.6, 8.0, 9.4 and at p95 13, 12, 15, at 5,743, 5,741 and 5,740 $/h; with the gains of `sqp.py`
-6.5 and 12.7 at 0, 6.2 and 9.7 at 0.3."""
+"""Share of a negative curvature that stands in its place [-]. Evaporator, 48 ticks of two seeds at 3 steps per
+linearisation: programs per tick at 0, 0.3 and 1 in the mean 7.6, 8.0, 9.4 and at p95 13, 12, 15, at 5,743, 5,741 and
+5,740 $/h; with the gains of `sqp.py` 6.5 and 12.7 at 0, 6.2 and 9.7 at 0.3."""
 
 
 class Economic:
