@@ -5,12 +5,23 @@ rival is the evaluation's oracle: CasADi and IPOPT on the true equations, from t
 and the same horizon, blocks and move limits. Episodes are paired: the same weather, noise and setpoints. They are
 short, 120 rows with a seed of its own each. Seconds are those of the processor, since the machine may have other work
 and the two controllers take their turns; those of the clock are reported beside them.
+
+    python -m experiments.true_model_race [--keep FOLDER [--seconds S]] [--json] [--quick] [--out DIR]
+
+With `--keep` what is trained and each episode that is over are kept, and the next call goes on from there; with
+`--seconds` no further episode begins after so long, and the study says how many are left. A model that is kept is used
+as it is: name a new folder after a change to what trains, plans or judges.
 """
 
 from __future__ import annotations
 
+import argparse
+import pickle
 import sys
 import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +29,15 @@ import numpy as np
 
 from experiments.contract import Outcome, run_experiment
 from procmodel.commands.advise import advisor_of, optimizer_of
-from procmodel.commands.model import Place, ingest, train_model
+from procmodel.commands.model import Place, ingest, model_of
 from procmodel.commands.progress import Progress
+from procmodel.errors import ProcmodelError
 from procmodel.evaluation.closed_loop import run_trials
-from procmodel.evaluation.controllers import AdviceControl, OracleControl
+from procmodel.evaluation.controllers import AdviceControl, Controller, OracleControl
 from procmodel.evaluation.oracle import Oracle
+from procmodel.evaluation.trial import ClosedLoop, Trial
 from procmodel.plant import load_plant
-from procmodel.simulation import record, reference_plant
+from procmodel.simulation import ReferencePlant, record, reference_plant
 
 PLANTS = ("evaporator", "quadruple-tank")
 RECORD_SEED = 0
@@ -33,11 +46,13 @@ TRIAL_SEEDS = tuple(range(201, 251))
 ROWS, QUICK_ROWS = 120, 40
 
 
-def study(quick: bool) -> Outcome:
+def study(quick: bool, *, keep: Path | None = None, seconds: float = float("inf")) -> Outcome:
     """Ticks of advice on learned models against IPOPT on the true equations."""
     seeds = TRIAL_SEEDS[: 3 if quick else None]
-    with tempfile.TemporaryDirectory() as folder:
-        found = {name: race(name, Path(folder) / name, seeds, quick=quick) for name in PLANTS}
+    until = time.monotonic() + seconds
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = (keep or Path(scratch)) / ("quick" if quick else "full")
+        found = {name: race(name, folder / name, seeds, until, quick=quick) for name in PLANTS}
     values: dict[str, float | None] = {
         "p95_over_ipopt_true": max(each["p95_ratio"] for each in found.values()),
         "cost_over_oracle": max(each["cost_ratio"]["ratio"] for each in found.values()),
@@ -56,25 +71,28 @@ def _line(name: str, found: dict[str, Any]) -> str:
     )
 
 
-def race(name: str, out: Path, seeds: tuple[int, ...], *, quick: bool) -> dict[str, Any]:
-    """One plant: learned from its record, then both controllers through every episode."""
+def race(name: str, out: Path, seeds: tuple[int, ...], until: float, *, quick: bool) -> dict[str, Any]:
+    """One plant: learned from its record, then both controllers through every episode.
+
+    Raises:
+        ProcmodelError: The time is over before all episodes are.
+    """
     reference, progress = reference_plant(name), Progress()
     rows = QUICK_ROWS if quick else ROWS
-    recorded = record(reference, rows=12_000 if quick else 40_000, seed=RECORD_SEED, folder=out / "export")
-    plant, place = load_plant(recorded.plant_file), Place(out=out)
-    artifact = train_model(plant, ingest(plant, place, progress), place, progress)
+    plant_file = out / "export" / "plant.yaml"
+    if not (out / "model").exists():
+        plant_file = record(
+            reference, rows=12_000 if quick else 40_000, seed=RECORD_SEED, folder=out / "export"
+        ).plant_file
+    plant, place = load_plant(plant_file), Place(out=out)
+    if not place.model.exists():
+        ingest(plant, place, progress)
+    artifact = model_of(plant, place, progress)
     optimizer = optimizer_of(plant, artifact)
     advice = AdviceControl(advisor_of(plant, artifact, optimizer), optimizer.rows_wanted)
     oracle = OracleControl(Oracle(reference))
     progress.stage("race", f"{name}: advice against IPOPT on the true equations")
-    trials = run_trials(
-        reference,
-        [advice, oracle],
-        seeds,
-        rows=rows,
-        warmup=optimizer.rows_wanted,
-        progress=lambda who, done, total: progress.step(done, total, who),
-    ).to_dict()
+    trials = _trials(reference, [advice, oracle], seeds, rows, optimizer.rows_wanted, out / "episodes", until).to_dict()
     ours, theirs = trials[advice.name], trials[oracle.name]
     return {
         "rows": rows,
@@ -93,5 +111,46 @@ def race(name: str, out: Path, seeds: tuple[int, ...], *, quick: bool) -> dict[s
     }
 
 
+def _trials(
+    reference: ReferencePlant,
+    controllers: list[Controller],
+    seeds: tuple[int, ...],
+    rows: int,
+    warmup: int,
+    folder: Path,
+    until: float,
+) -> ClosedLoop:
+    """All episodes; one that is over is kept, and read when it is asked for again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    kept: dict[str, tuple[Trial, ...]] = {controller.name: () for controller in controllers}
+    for done, seed in enumerate(seeds):
+        file = folder / f"{seed}.pickle"
+        if not file.exists():
+            if time.monotonic() > until:
+                raise ProcmodelError(
+                    f"{reference.plant.name}: {done} of {len(seeds)} episodes are over, and so is the time. "
+                    "Call it again to go on."
+                )
+            loop = run_trials(reference, controllers, [seed], rows=rows, warmup=warmup)
+            part = file.with_suffix(".part")
+            part.write_bytes(pickle.dumps(loop.trials))
+            part.rename(file)
+            print(f"{reference.plant.name}: episode {done + 1} of {len(seeds)}", file=sys.stderr)
+        trials = pickle.loads(file.read_bytes())
+        kept = {name: (*found, *trials[name]) for name, found in kept.items()}
+    return ClosedLoop(reference=reference, seeds=seeds, rows=rows, warmup=warmup, trials=kept)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    chosen, rest = parser.parse_known_args()
+    wanted: Callable[[bool], Outcome] = partial(study, keep=chosen.keep, seconds=chosen.seconds)
+    wanted.__doc__ = study.__doc__
+    return run_experiment("true_model_race", wanted, rest)
+
+
 if __name__ == "__main__":
-    sys.exit(run_experiment("true_model_race", study))
+    sys.exit(main())

@@ -4,7 +4,8 @@ Shapes: K plans, N rows of the horizon, D latent, U MVs, V DVs, H units of a lay
 
 A tangent is a row, so that those which have not begun yet are left off by a slice (block causality), and every product
 is one matrix multiplication of BLAS into memory that is there already. On one core numpy's OpenBLAS ran the products of
-a network with two layers of 256 at 40 to 52 GFLOP/s, torch's at 27; between two calls numpy loses 1 us, torch 4.
+a network with two layers of 256 at 40 to 52 GFLOP/s, torch's at 27; between two calls numpy loses 1 us, torch 4. Single
+plans have no such products: their rows are compiled (`rows.py`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,10 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor, nn
 
+from procmodel.control import rows
 from procmodel.control.product_units import ProductUnits
 from procmodel.world_model.latent_model import LatentModel
 from procmodel.world_model.recurrent import GruModel
-
-# So many plans are rolled out one by one.
-FEW = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ class Cell(Protocol):
     """One row of a world model, differentiated by hand."""
 
     def roll(self, latent_D: np.ndarray, u_KNU: np.ndarray, d_NV: np.ndarray) -> Tape:
-        """All plans from one latent."""
+        """All plans from one latent [D], or each from its own [K, D]."""
         ...
 
     def tangents(
@@ -100,11 +99,19 @@ class DenseCell:
     ) -> None:
         self._first, self._hidden, self._out = first, hidden, out
         self._drive_first, self._drive_out = drive_first, drive_out
-        self._first_T, self._out_T = (np.ascontiguousarray(weight.T) for weight in (first, out))
-        self._hidden_T = [np.ascontiguousarray(weight.T) for weight, _ in hidden]
         self._latent, self._top = out.shape[1], out.shape[0] - first.shape[0]
+        self._weights = (first, *(weight for weight, _ in hidden))
+        self._biases = (np.zeros(first.shape[1]), *(bias for _, bias in hidden))
+        self._last, self._linear = out[: self._top], out[self._top :]
+        self._weights_T = tuple(np.ascontiguousarray(weight.T) for weight in self._weights)
+        self._last_T, self._linear_T = (np.ascontiguousarray(part.T) for part in (self._last, self._linear))
         self._room: dict[str, np.ndarray] = {}
         self._products = None if products is None else ProductUnits(*products, units=first.shape[1])
+        self._curved = (np.empty((0, 0)), np.empty((0, 0))) if self._products is None else self._products.by_unit
+        # Compiled or read from the cache now, not in the first tick, which has a deadline.
+        inputs, dvs = len(first) - self._latent, len(drive_out) - 1
+        tape = self.roll(np.zeros(self._latent), np.zeros((1, 1, inputs)), np.zeros((1, dvs)))
+        self.adjoint(tape, 0, np.zeros((1, self._latent)))
 
     @property
     def matrices(self) -> dict[str, np.ndarray]:
@@ -118,34 +125,25 @@ class DenseCell:
 
     def roll(self, latent_D: np.ndarray, u_KNU: np.ndarray, d_NV: np.ndarray) -> Tape:
         plans, steps = u_KNU.shape[:2]
-        top, end = self._top, self._top + self._latent
-        one = np.ones((steps, 1))
-        pre, post = np.hstack([d_NV, one]) @ self._drive_first, np.hstack([d_NV, one]) @ self._drive_out
-        # The last layer stands beside the latent and the MVs: one product then gives the next latent.
-        x = np.empty((steps + 1, plans, len(self._out)))
-        x[:steps, :, end:] = u_KNU.transpose(1, 0, 2)
-        x[0, :, top:end] = latent_D
-        sizes = [self._first.shape[1], *(weight.shape[1] for weight, _ in self._hidden)]
-        layers = [np.empty((steps, plans, size)) for size in sizes[:-1]] + [x[:steps, :, :top]]
-        # BLAS has a kernel for one row and one for many; for two to four the former is the faster one.
-        groups = range(plans) if plans <= FEW else (slice(None),)
-        for at in groups:
-            for n in range(steps):
-                here = x[n, at]
-                below = np.matmul(here[..., top:], self._first, out=layers[0][n, at])
-                below += pre[n]
-                np.tanh(below, out=below)
-                own = below
-                for (weight, bias), layer in zip(self._hidden, layers[1:], strict=True):
-                    below = np.matmul(below, weight, out=layer[n, at])
-                    below += bias
-                    np.tanh(below, out=below)
-                after = np.matmul(here, self._out, out=x[n + 1, at, top:end])
-                after += post[n]
-                if self._products is not None:
-                    self._products.add(own, after)
-        latents_KND = np.ascontiguousarray(x[1:, :, top:end].transpose(1, 0, 2))
-        return Tape(latents_KND=latents_KND, layers=tuple(layers))
+        driven = np.hstack([d_NV, np.ones((steps, 1))])
+        x_NKI = np.empty((steps, plans, len(self._first)))
+        x_NKI[:, :, self._latent :] = u_KNU.transpose(1, 0, 2)
+        x_NKI[0, :, : self._latent] = latent_D
+        z_NKD = np.empty((steps, plans, self._latent))
+        layers = tuple(np.empty((steps, plans, weight.shape[1])) for weight in self._weights)
+        rows.roll(
+            z_NKD,
+            x_NKI,
+            layers,
+            self._weights,
+            self._biases,
+            driven @ self._drive_first,
+            driven @ self._drive_out,
+            self._last,
+            self._linear,
+            *self._curved,
+        )
+        return Tape(latents_KND=np.ascontiguousarray(z_NKD.transpose(1, 0, 2)), layers=layers)
 
     def tangents(
         self, tape: Tape, plan: int, push_NPU: np.ndarray, begun_N: np.ndarray, bends: tuple[np.ndarray, ...] = ()
@@ -183,26 +181,13 @@ class DenseCell:
 
     def adjoint(self, tape: Tape, plan: int, seed_ND: np.ndarray) -> Adjoint:
         steps = len(seed_ND)
-        top, end = self._top, self._top + self._latent
-        values = [np.ascontiguousarray(layer[:, plan]) for layer in tape.layers]
-        slopes = [1.0 - np.square(value) for value in values]
-        pulls = [np.empty_like(value) for value in values]
-        moves_NU, latents_ND = np.empty((steps, len(self._out) - end)), np.array(seed_ND)
+        values = tuple(np.ascontiguousarray(layer[:, plan]) for layer in tape.layers)
+        slopes = tuple(1.0 - np.square(value) for value in values)
+        pulls = tuple(np.empty_like(value) for value in values)
+        moves_NU, latents_ND = np.empty((steps, len(self._first) - self._latent)), np.array(seed_ND)
         products = self._products
-        turn_NQN = None if products is None else products.slopes(values[0])
-        for n in range(steps - 1, -1, -1):
-            through = latents_ND[n] @ self._out_T
-            pull = through[:top]
-            for i in range(len(slopes) - 1, -1, -1):
-                if i == 0 and products is not None and turn_NQN is not None:
-                    pull[products.at] += turn_NQN[n] @ latents_ND[n, : products.states]
-                pulls[i][n] = pull
-                weight_T = self._hidden_T[i - 1] if i else self._first_T
-                pull = (pull * slopes[i][n]) @ weight_T
-            pull += through[top:]
-            moves_NU[n] = pull[self._latent :]
-            if n:
-                latents_ND[n - 1] += pull[: self._latent]
+        turn_NQN = np.empty((steps, 0, 0)) if products is None else products.slopes(values[0])
+        rows.pull_back(latents_ND, moves_NU, pulls, slopes, self._weights_T, self._last_T, self._linear_T, turn_NQN)
         # tanh'' = -2 tanh tanh'
         bends = tuple(-2.0 * value * slope * pull for value, slope, pull in zip(values, slopes, pulls, strict=True))
         if products is not None:

@@ -41,6 +41,7 @@ class Observer:
     ) -> Self:
         """For a plant."""
         columns = Columns.of(plant)
+        forecaster = Forecaster(model=model, scaler=scaler, columns=columns, heads=heads, horizon=horizon)
         past = PastForecasts(
             model=model,
             scaler=scaler,
@@ -48,8 +49,8 @@ class Observer:
             steps=horizon.steps,
             memory=bias.reach,
             most=horizon.interval,
+            cell=forecaster.by_hand,
         )
-        forecaster = Forecaster(model=model, scaler=scaler, columns=columns, heads=heads, horizon=horizon)
         return cls(forecaster=forecaster, past=past, bias=bias)
 
     def now(self, rows_RC: np.ndarray, future_dv_HV: np.ndarray | None, watch: Watch) -> Now:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from procmodel.control.bias import encode_history, filled, landings, missed
+from procmodel.control.fused import Cell
 from procmodel.data.window import Columns, Scaler
 from procmodel.world_model.protocol import WorldModel
 
@@ -51,15 +52,24 @@ class PastForecasts:
     Args:
         steps, memory: N and m.
         most: Rows by which a history may be longer than the last one to be carried on.
+        cell: The model's step by hand; without it forecasts are carried on by torch.
 
     Attributes:
         made_anew: How often a history was computed from the start.
     """
 
     def __init__(
-        self, *, model: WorldModel, scaler: Scaler, columns: Columns, steps: int, memory: int, most: int
+        self,
+        *,
+        model: WorldModel,
+        scaler: Scaler,
+        columns: Columns,
+        steps: int,
+        memory: int,
+        most: int,
+        cell: Cell | None = None,
     ) -> None:
-        self._model, self._scaler, self._columns = model, scaler, columns
+        self._model, self._scaler, self._columns, self._cell = model, scaler, columns, cell
         self._steps, self._memory, self._most = steps, memory, most
         self._known: _Known | None = None
         self.made_anew = 0
@@ -105,16 +115,13 @@ class PastForecasts:
     def _carried(self, rows_RC: np.ndarray, inputs_RI: np.ndarray, more: int) -> _Known:
         known = self._known
         assert known is not None
-        mvs, cv = len(self._columns.mv), list(self._columns.cv)
+        cv = list(self._columns.cv)
         newest_WD = encode_history(self._model, self._scaler, rows_RC[-(self._model.rows + more - 1) :]).latents_WD
         front_ND, errors_NmY = known.front_ND, known.past.errors_NmY
-        inputs = torch.from_numpy(inputs_RI)
         for row in range(more):
             at = len(rows_RC) - more + row
-            held = inputs[at].expand(self._steps, -1)
             with torch.no_grad():
-                ahead_ND = self._model.step(front_ND[:-1], held[:, :mvs], held[:, mvs:])
-                front_ND = torch.cat([newest_WD[row : row + 1], ahead_ND])
+                front_ND = torch.cat([newest_WD[row : row + 1], self._step(front_ND[:-1], inputs_RI[at])])
                 y_NY = self._scaler.unscale(self._model.read_out(front_ND).numpy(), self._columns.cv)
             off_NY = rows_RC[at, cv] - y_NY
             off_NY = np.where(np.isfinite(off_NY), off_NY, np.nan)
@@ -125,3 +132,12 @@ class PastForecasts:
             errors_NmY[issued > len(rows_RC) - self._model.rows] = np.nan
         past = Past(latent_D=newest_WD[-1], errors_NmY=errors_NmY)
         return _Known(rows_RC=rows_RC, inputs_RI=inputs_RI, front_ND=front_ND, past=past)
+
+    def _step(self, z_ND: Tensor, inputs_I: np.ndarray) -> Tensor:
+        """Latents one row later, [N, D], all under the same moves and DVs."""
+        mvs = len(self._columns.mv)
+        if self._cell is None:
+            held = torch.from_numpy(inputs_I).expand(len(z_ND), -1)
+            return self._model.step(z_ND, held[:, :mvs], held[:, mvs:])
+        u_NU = np.broadcast_to(inputs_I[:mvs], (len(z_ND), 1, mvs))
+        return torch.from_numpy(self._cell.roll(z_ND.numpy(), u_NU, inputs_I[None, mvs:]).latents_KND[:, 0])

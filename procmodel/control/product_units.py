@@ -12,10 +12,9 @@ class ProductUnits:
     """`g' quadratic g + slope g` of the last Q units g of a layer, added to the first N of a latent."""
 
     def __init__(self, quadratic_NQQ: np.ndarray, slope_NQ: np.ndarray, *, units: int) -> None:
-        self.states, size = slope_NQ.shape
-        self.at = slice(units - size, units)
+        self.states, self.size = slope_NQ.shape
+        self.at = slice(units - self.size, units)
         self._quadratic_NQQ, self._slope_NQ = quadratic_NQQ, slope_NQ
-        self._rows = np.ascontiguousarray(quadratic_NQQ.reshape(-1, size))  # [N * Q, Q]
         self._slope_T = np.ascontiguousarray(slope_NQ.T)
 
     @property
@@ -23,16 +22,10 @@ class ProductUnits:
         """quadratic [N, Q, Q] and slope [N, Q]."""
         return self._quadratic_NQQ, self._slope_NQ
 
-    def add(self, layer: np.ndarray, after: np.ndarray) -> None:
-        """To the latent of one plan [D] or of several [K, D]."""
-        g = layer[..., self.at]
-        if g.ndim > 1:
-            after[:, : self.states] += np.einsum("nij,ki,kj->kn", self._quadratic_NQQ, g, g, optimize=True)
-            after[:, : self.states] += g @ self._slope_T
-            return
-        pull = (self._rows @ g).reshape(self._slope_NQ.shape)
-        pull += self._slope_NQ
-        after[: self.states] += pull @ g
+    @property
+    def by_unit(self) -> tuple[np.ndarray, np.ndarray]:
+        """For `rows.roll`: what each unit pulls on, [Q, N * Q], and slope [N, Q]."""
+        return np.ascontiguousarray(self._quadratic_NQQ.transpose(2, 0, 1).reshape(self.size, -1)), self._slope_NQ
 
     def slopes(self, layer_NH: np.ndarray) -> np.ndarray:
         """Derivative of what they add by each unit, [rows, Q, N]."""

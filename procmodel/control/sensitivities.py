@@ -117,6 +117,9 @@ class Forecaster:
 
     Args:
         by_hand: Take shipped architectures apart; tests say no, to hold both ways against each other.
+
+    Attributes:
+        by_hand: The model's rows by hand; None where its form is not known.
     """
 
     def __init__(
@@ -131,7 +134,7 @@ class Forecaster:
     ) -> None:
         self.model, self.scaler, self.columns, self.heads, self.horizon = model, scaler, columns, tuple(heads), horizon
         cell = cell_of(model) if by_hand else None
-        self.is_by_hand = cell is not None
+        self.by_hand, self.is_by_hand = cell, cell is not None
         self._cell: Cell = cell if cell is not None else GraphCell(model)
         self._read_out: ReadOut = read_out_of(model, by_hand=self.is_by_hand)
         self._margins = Margins(self.heads)

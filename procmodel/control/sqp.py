@@ -27,12 +27,13 @@ from procmodel.control.watch import Watch
 
 MOST_LINEARISATIONS = 10
 # Steps per linearisation, and corrections of one that makes the plan worse; each takes a program and a rollout and cuts
-# the violation of a bending limit to about a tenth.
+# the violation of a bending limit to about a tenth. With 4 steps the evaporator's ticks have as many programs as with
+# 8, and on a random network a plan ended 0.13 % above that of IPOPT.
 MOST_STEPS, MOST_CORRECTIONS = 8, 3
 SHORTER = (0.5, 0.2, 0.05)
-# A step that promises less than this is not worth making: relative to the cost, or to a typical cost where the
-# objective has a large constant part, and per row of the horizon [-].
-RELATIVE_GAIN, ROW_GAIN = 1e-4, 1e-8
+# A step that promises less than this is not worth making: relative to the cost, or where the objective has a large
+# constant part, to its typical size in each row; and what is rounding in any row [-].
+RELATIVE_GAIN, TYPICAL_GAIN, ROW_GAIN = 1e-4, 1e-3, 1e-8
 # The linear forecast counts as exact below this share of a span [-]; one program then is the whole problem.
 EXACT = 1e-5
 
@@ -151,12 +152,13 @@ def _corrected(
     """The best plan after second-order corrections of a full step that is no gain, and the programs it took.
 
     Limits that bend make the full step violate what its program kept, and halving it halves the progress too. The same
-    program with the violation that the full step really had takes the bend into account; so does the next one.
+    program with the violation that the full step really had takes the bend into account; so does the next one. A step
+    that would be no gain without any violation has another fault, which no correction mends.
     """
     tried, took = full, 0.0
     for count in range(MOST_CORRECTIONS):
         begun = watch.elapsed
-        if not tried.is_finite or not watch.has(took):
+        if not tried.is_finite or tried.cost_K[0] >= base.score.merit or not watch.has(took):
             return tried, count
         bent_B = tried.excess_KNR[0][sub.kept_NR] - sub.program.soft_BP @ step.change_P
         with watch.stage("qp"):
@@ -202,7 +204,7 @@ def _ended(trial: Trial, iterations: int, why: str, first: Linearisation | None,
 def _enough(trial: Trial) -> float:
     rows = int(trial.excess_KNR.shape[1])
     cost = abs(float(trial.cost_K[0]))
-    return RELATIVE_GAIN * min(cost, rows) + ROW_GAIN * rows
+    return min(RELATIVE_GAIN * cost, TYPICAL_GAIN * rows) + ROW_GAIN * rows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from procmodel.control.limits import WEIGHT
-from procmodel.control.objective import positive_part
+from procmodel.control.objective import convex
 from procmodel.control.qp import QuadraticProgram, Step
 from procmodel.control.sensitivities import Seeds, Sensitivity
 
@@ -106,7 +106,7 @@ def linearised(problem: Problem, trial: Trial, price_NR: np.ndarray | None, *, a
     if sensitivity.curvature_PP is not None:
         # The sum is made convex, not each stage of it: stages that curve up pay for those that curve down.
         bent_PP = sensitivity.curvature_PP * span_P * span_P[:, None]
-        hessian_PP = positive_part((hessian_PP + bent_PP)[None])[0]
+        hessian_PP = convex(hessian_PP + bent_PP)
     ridge = REGULARISATION * max(float(np.abs(np.diag(hessian_PP)).max()), 1e-3)
     return Linearisation(
         changes_MU=trial.changes_KMU[0],

@@ -17,6 +17,7 @@ import numpy as np
 from procmodel.advice import Advice, GivenUp, Mode, Proposal, Sink, guard
 from procmodel.advice.instruments import Fault, Instruments
 from procmodel.control.plan import Plan
+from procmodel.control.threads import on_one_core
 from procmodel.data.window import Columns, Scaler
 from procmodel.errors import ProcmodelError
 from procmodel.plant import Plant, Status
@@ -78,6 +79,7 @@ class Advisor:
     ceilings: tuple[Ceiling, ...] = ()
     deadline: float | None = None
 
+    @on_one_core
     def advise(
         self,
         rows_RC: np.ndarray,

@@ -20,6 +20,7 @@ from control_fakes import (
 from torch import Tensor
 
 from procmodel.control.bias import encode_history, filled, past_errors
+from procmodel.control.fused import cell_of
 from procmodel.control.past import PastForecasts
 from procmodel.data.window import Columns
 from procmodel.world_model.correction import BiasFilter, correction
@@ -141,8 +142,9 @@ def test_filled_takes_the_value_before_and_at_the_start_the_one_after() -> None:
     np.testing.assert_array_equal(filled(rows), [[2.0, 1.0, nan], [2.0, 1.0, nan], [2.0, 3.0, nan]])
 
 
+@pytest.mark.parametrize("by_hand", [True, False])
 @pytest.mark.parametrize("more", [3, 0])
-def test_forecasts_carried_on_are_those_made_anew(more: int) -> None:
+def test_forecasts_carried_on_are_those_made_anew(more: int, by_hand: bool) -> None:
     """Over gaps, a late sample, a repeated tick and a jump, with a network whose encoder reads every row; also where
     history is too short for all targets."""
     plant = make_plant(COLUMN, horizon="60 s", blocks=4)
@@ -153,7 +155,8 @@ def test_forecasts_carried_on_are_those_made_anew(more: int) -> None:
     length = model.rows + 12 + more
 
     def forecasts() -> PastForecasts:
-        return PastForecasts(model=model, scaler=scaler, columns=columns, steps=12, memory=4, most=2)
+        cell = cell_of(model) if by_hand else None
+        return PastForecasts(model=model, scaler=scaler, columns=columns, steps=12, memory=4, most=2, cell=cell)
 
     carried, anew = forecasts(), []
     for end in (40, 41, 43, 43, 44, 60, 61, 62, 63):

@@ -7,7 +7,7 @@ import pytest
 from control_fakes import TANKS, make_plant, tanks_scaler
 
 from procmodel.control.horizon import Horizon
-from procmodel.control.objective import REST_WEIGHT, StageCost, positive_part, setpoints_of
+from procmodel.control.objective import REST_WEIGHT, TURNED, StageCost, convex, setpoints_of
 from procmodel.errors import PlantFileError
 from procmodel.plant import Plant
 
@@ -94,11 +94,11 @@ def test_gradient_and_hessian_agree_with_differences() -> None:
         np.testing.assert_allclose(hessian[:, :, i], (forward - back) / (2 * eps), rtol=1e-5, atol=1e-7)
 
 
-def test_the_positive_part_drops_negative_curvature_only() -> None:
+def test_only_negative_curvature_is_turned_round() -> None:
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
     mixed = rotation @ np.diag([2.0, -1.0, 0.5]) @ rotation.T
-    expected = rotation @ np.diag([2.0, 0.0, 0.5]) @ rotation.T
-    np.testing.assert_allclose(positive_part(mixed[None])[0], expected, atol=1e-14)
+    expected = rotation @ np.diag([2.0, TURNED, 0.5]) @ rotation.T
+    np.testing.assert_allclose(convex(mixed), expected, atol=1e-14)
 
 
 def test_setpoints_may_be_changed_by_name() -> None:

@@ -76,3 +76,7 @@ def test_the_optimizer_s_plans_pass_the_guard_and_bring_the_level_to_its_setpoin
     assert tally.holds == 0, tally.last.reason
     # 45 at rest, 50 wanted, and 2 of it from what nobody measures.
     assert np.mean(world.rows_RC[-10:, 2]) == pytest.approx(50.0, abs=0.3)
+
+
+def test_a_tick_runs_on_one_core() -> None:
+    assert hasattr(Advisor.advise, "__wrapped__")
