@@ -141,8 +141,8 @@ def fit_member(
     checkpoint = scratch / f"epoch-{_identity(dataset, plant, prepared, chosen)}.ckpt"
     _fit(_trainer(chosen, checkpoint, told, devices), Fit(model, chosen), feed, checkpoint)
     model = model.cpu()
-    if chosen.guarded:
-        settle(model, *_longer(prepared, chosen), told_signs(chosen))
+    if chosen.guarded or told_signs(chosen) is not None:
+        settle(model, *_longer(prepared, chosen), told_signs(chosen), guarded=chosen.guarded)
     return model, model.encode_rows(feed.seen[0][:, : model.rows], feed.seen[1][:, : model.rows]).detach()
 
 

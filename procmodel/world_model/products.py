@@ -85,7 +85,7 @@ def fit_products(linear: LinearState, runs: Sequence[tuple[Array, Array]]) -> Pr
     Args:
         runs: Per stretch, CVs [T, Y] and inputs [T, V], scaled, NaN in gaps: those of the linear state.
     """
-    now, v_next, ahead = _following(linear, runs)
+    now, v_next, ahead = following(linear, runs)
     seen = np.concatenate([now, v_next], axis=1)
     centre, rate = seen.mean(axis=0), 1.0 / (BOUND * np.maximum(seen.std(axis=0), 1e-6))
     missed = ahead - now @ linear.A.T - v_next @ linear.B.T - linear.bias
@@ -111,7 +111,7 @@ def fit_products(linear: LinearState, runs: Sequence[tuple[Array, Array]]) -> Pr
     )  # fmt: skip
 
 
-def _following(linear: LinearState, runs: Sequence[tuple[Array, Array]]) -> tuple[Array, Array, Array]:
+def following(linear: LinearState, runs: Sequence[tuple[Array, Array]]) -> tuple[Array, Array, Array]:
     """States of windows without a gap [T, N], the inputs of the next row [T, V], the states one row later [T, N]."""
     length = len(linear.encoder)
     pieces = [piece for run in runs for piece in whole_runs(*run, length - 1)]
