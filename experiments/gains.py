@@ -5,6 +5,9 @@ found: the world model, with no sign declared and, where it then has one wrong, 
 over the same history; N4SID. Each is asked for its step responses at six operating points, and so are the equations,
 over the same horizon, so that slow and integrating pairs are compared like with like. Then somebody steps the MVs at
 random on the plant without unmeasured disturbances, and the error of 120 free rows is the model's own.
+
+Last, the plant test that is proposed for the record, or, where none is, the one that who asks would get, is made on the
+plant in its usual weather, joins the record, and the world model is trained again.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from experiments.contract import Outcome, run_experiment
+from experiments.plant_tests import choose_tests, make_tests
 from procmodel.data import condition
 from procmodel.data.dataset import Dataset
 from procmodel.data.historians import open_historian
@@ -39,6 +43,7 @@ from procmodel.world_model.n4sid import fit_n4sid
 
 Array = np.ndarray
 OURS, DECLARED, LINEAR = "world model", "world model, signs declared", ("arx", "n4sid")
+TESTED = "world model, after a plant test"
 POINTS, HORIZON, AHEAD, WITHIN = 6, 300, 120, 0.25
 
 
@@ -112,7 +117,7 @@ def linear_models(found: Ground) -> dict[str, Forecaster]:
 
 def trained(found: Ground, plant: Plant) -> ModelForecast:
     """The world model as `procmodel train` makes it."""
-    prepared = found.prepared if not plant.gains else prepare(found.dataset, plant)
+    prepared = found.prepared if plant is found.plant else prepare(found.dataset, plant)
     with tempfile.TemporaryDirectory() as folder:
         model, _ = train_member(
             found.dataset, plant, prepared, prepared.settings, Path(folder), Told(None, None, 0, 1, 0), "auto"
@@ -171,11 +176,22 @@ def one_plant(name: str, seed: int, study: Study) -> dict[str, Any]:
         model = trained(found, with_true_signs(found))
         table[DECLARED] = facts(step_gains(found, model), found.moved.error(model))
     else:
-        table[DECLARED] = {**table[OURS], "trained_again": False}  # the hinge is silent where all signs are right
+        table[DECLARED] = {**table[OURS], "trained_again": False}  # nothing is imposed where all signs are right
+    tests, asked = choose_tests(found.dataset, found.plant)
+    tell(f"{name}, seed {seed}: train with a plant test")
+    longer = make_tests(found.reference, found.dataset, tests, seed + 2000)
+    after = dataclasses.replace(found, dataset=longer, prepared=prepare(longer, found.plant))
+    model = trained(after, after.plant)
+    table[TESTED] = facts(step_gains(after, model), found.moved.error(model))
     return {
         "plant": name,
         "seed": seed,
         "moves_answer_cvs": {mv: found.prepared.audit[mv]["moves_answer_cvs"] for mv in found.plant.mvs},
+        "plant_test": {
+            "asked_for": asked,
+            "steps": {mv: str(test) for mv, test in tests.items()},
+            "rows": longer.rows - found.dataset.rows,
+        },
         "true_gain": found.truth.gain,
         "models": table,
         "error_over_best_linear_120": table[OURS]["interventional_error_120"]
@@ -208,11 +224,11 @@ def tell(text: str) -> None:
 
 
 def lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    out = [f"{'plant':<20} {'model':<28} {'signs':>7} {'gain error':>11} {'error at 120':>13}"]
+    out = [f"{'plant':<20} {'model':<32} {'signs':>7} {'gain error':>11} {'error at 120':>13}"]
     for run in runs:
         for who, of in run["models"].items():
             out.append(
-                f"{run['plant']:<20} {who:<28} {of['right']:>3}/{of['pairs']:<3} {100 * of['gain_error']:>9.0f} % "
+                f"{run['plant']:<20} {who:<32} {of['right']:>3}/{of['pairs']:<3} {100 * of['gain_error']:>9.0f} % "
                 f"{of['interventional_error_120']:>13.3f}"
             )
     return out

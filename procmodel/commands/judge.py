@@ -32,6 +32,7 @@ from procmodel.plant import Plant
 from procmodel.training.artifact import Artifact
 from procmodel.training.prepare import parts_of
 from procmodel.training.settings import horizon_rows, window_rows
+from procmodel.world_model.answers import SETTLED
 from procmodel.world_model.linear import fit_arx
 from procmodel.world_model.surprise import MEMORY, surprises
 
@@ -106,7 +107,7 @@ def judge_steps(
     artifact: Artifact,
     findings: Findings,
     truth: tuple[StepResponse, np.ndarray] | None = None,
-    horizon: int = 300,
+    horizon: int = SETTLED,
 ) -> Gains:
     """Step responses against the declared signs and, where it is known, the truth."""
     response = model_response(

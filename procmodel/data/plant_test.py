@@ -70,13 +70,20 @@ class PlantTest:
 
 
 def propose_tests(
-    dataset: Dataset, plant: Plant, parts: Parts, audit: dict[str, Excitation], hold_rows: int
+    dataset: Dataset,
+    plant: Plant,
+    parts: Parts,
+    audit: dict[str, Excitation],
+    hold_rows: int,
+    *,
+    asked: bool = False,
 ) -> dict[str, PlantTest]:
     """By MV, a test where the record does not show what it does to some CV, or it never moved for reasons of its own.
 
     Args:
         audit: Of the same rows.
         hold_rows: H, long enough for most of an answer.
+        asked: Whether every MV gets a test on all CVs, whatever the record shows.
 
     Raises:
         DatasetError: Too few training rows without a gap.
@@ -85,7 +92,7 @@ def propose_tests(
     found = {}
     for mv in plant.mvs:
         driven = audit[mv].own < LEAST_OWN
-        cvs = tuple(cv for cv in plant.cvs if driven or not shown[mv, cv].f > SHOWN)
+        cvs = tuple(cv for cv in plant.cvs if asked or driven or not shown[mv, cv].f > SHOWN)
         if cvs:
             found[mv] = _test(dataset, plant, parts, mv, cvs, hold_rows)
     return found

@@ -26,14 +26,11 @@ LEAST_RANK = 2.0
 class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is untyped here
     """Trains a `LatentModel` with the settings' objective."""
 
-    declared_UY: Tensor
-
     def __init__(self, model: LatentModel, settings: Settings) -> None:
         super().__init__()
         self.model, self.settings = model, settings
         masked = any(stage.masked for stage in stages(settings))
         self.companions = settings.weights.companions(model, masked=masked)
-        self.register_buffer("declared_UY", torch.tensor(settings.signs, dtype=torch.float32), persistent=False)
         self._seen: dict[str, list[Tensor]] = {}
         self._steps: dict[tuple[Stage, bool], tuple[Loss, Step]] = {}
         self._pool: object | None = None
@@ -47,7 +44,7 @@ class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is unty
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         weights = self.settings.weights
-        is_held = bool(weights.anchor or weights.level or weights.signs)
+        is_held = bool(weights.anchor or weights.level)
         loss, step = self._step(batch, anchored=is_held and index % ANCHOR_EVERY == 0)
         total, terms = step(*batch)
         for term, value in zip(loss.names, terms.clone(), strict=True):
@@ -97,7 +94,6 @@ class Fit(lightning.LightningModule):  # type: ignore[misc]  # Lightning is unty
             self.model,
             self.companions,
             stage,
-            declared_UY=self.declared_UY,
             anchor_steps=self.settings.horizon if anchored else 0,
             rough=self.settings.half and self.device.type == "cuda",
             idle=len(stages(self.settings)) > 1,

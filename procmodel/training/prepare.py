@@ -15,6 +15,7 @@ from procmodel.data.window import Columns, Scaler
 from procmodel.data.windows import Windows
 from procmodel.plant import Plant
 from procmodel.training.settings import Settings, horizon_rows, rollout_rows, settings, window_rows
+from procmodel.world_model.declared import impose_signs
 from procmodel.world_model.linear import LinearState, fit_linear_state
 from procmodel.world_model.products import Products, fit_products
 
@@ -46,7 +47,7 @@ def parts_of(dataset: Dataset, plant: Plant) -> Parts:
 
 
 def prepare(dataset: Dataset, plant: Plant, seed: int = 0) -> Prepared:
-    """Audit the moves, fit the scaler, the linear state and its products on training rows.
+    """Audit the moves, fit the scaler, the linear state, with the declared signs, and its products on training rows.
 
     Raises:
         DatasetError: The record is too short, or has too many gaps.
@@ -61,12 +62,13 @@ def prepare(dataset: Dataset, plant: Plant, seed: int = 0) -> Prepared:
     inputs = [*columns.mv, *columns.dv]
     runs = [(scaled[s.start : s.stop][:, columns.cv], scaled[s.start : s.stop][:, inputs]) for s in parts.train]
     linear = _linear_state(runs, chosen.rows - 1, len(columns.cv))
+    products = fit_products(linear, runs)
     return Prepared(
         scaler=scaler,
         windows=Windows.of(dataset, scaler, columns),
         parts=parts,
-        linear=linear,
-        products=fit_products(linear, runs),
+        linear=impose_signs(linear, products, runs, np.array(chosen.signs)),
+        products=products,
         settings=chosen,
         audit={
             mv: {

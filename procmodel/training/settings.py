@@ -113,7 +113,7 @@ def settings(plant: Plant, audit: Sequence[MoveAudit], seed: int = 0) -> Setting
     wish = plant.training
     feedback = any(m.moves_answer_cvs for m in audit)
     rollout = rollout_rows(plant, feedback=feedback)
-    guarded, signs = feedback and rollout == 1, declared_signs(plant)
+    guarded = feedback and rollout == 1
     shrink = (10.0 if guarded else 0.0) if wish.shrink == "auto" else wish.shrink
     return Settings(
         rows=window_rows(plant),
@@ -130,15 +130,13 @@ def settings(plant: Plant, audit: Sequence[MoveAudit], seed: int = 0) -> Setting
             sigreg=wish.sigreg * 0.1,
             shrink=shrink,
             anchor=3.0 if guarded else 0.0,
-            # Far above the anchor, which would hold the average answer at a backbone that has the sign wrong.
-            signs=100.0 if any(any(row) for row in signs) else 0.0,
             inverse=wish.inverse,
             straight=wish.straight,
             term=wish.anti_collapse,
             target=wish.target,
             compare=wish.compare,
         ),
-        signs=signs,
+        signs=declared_signs(plant),
         seed=seed,
         encoder=wish.encoder,
         read_out=wish.read_out,

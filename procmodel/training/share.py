@@ -15,13 +15,15 @@ import torch
 from torch import Tensor
 
 from procmodel.training.settings import Settings
-from procmodel.world_model.answers import contradiction
+from procmodel.world_model.answers import LEAST_ANSWER, SETTLED, contradiction
 from procmodel.world_model.latent_model import LatentModel, forward_fill
 from procmodel.world_model.protocol import rollout
 
 SHARES = (0.0, 0.5, 1.0)
 SIGNS_AT = 64
 """Operating points at which declared signs are looked at."""
+SLACK = (0.1 * LEAST_ANSWER) ** 2
+"""Mean square shortfall of declared answers that is not worth a network."""
 
 
 def told_signs(settings: Settings) -> Tensor | None:
@@ -30,22 +32,35 @@ def told_signs(settings: Settings) -> Tensor | None:
 
 
 @torch.no_grad()
-def settle(model: LatentModel, values_BTC: Tensor, mask_BTC: Tensor, declared_UY: Tensor | None = None) -> float:
+def settle(
+    model: LatentModel,
+    values_BTC: Tensor,
+    mask_BTC: Tensor,
+    declared_UY: Tensor | None = None,
+    *,
+    guarded: bool = True,
+    ends: int = SETTLED,
+) -> float:
     """Scale what the network adds to the share that serves the held-back windows best; that share.
 
-    A share that contradicts the declared signs more than the trained network does is none.
+    Shares that contradict the declared signs by a tenth more than the one that does so least are none.
+
+    Args:
+        guarded: Otherwise the network was trained on free runs, and as much of it is kept as the signs allow.
+        ends: Rows after which the signs are judged.
     """
     if not len(values_BTC):
         return 1.0
-    judged = {share: _judged(model, share, values_BTC, mask_BTC, declared_UY) for share in SHARES}
-    allowed = [share for share, (_, against) in judged.items() if against <= judged[1.0][1]]
-    best = min(allowed, key=lambda share: judged[share][0])
+    judged = {share: _judged(model, share, values_BTC, mask_BTC, declared_UY, ends) for share in SHARES}
+    most = SLACK + 1.1 * min(against for _, against in judged.values())
+    allowed = [share for share, (_, against) in judged.items() if against <= most]
+    best = min(allowed, key=lambda share: judged[share][0]) if guarded else max(allowed)
     model.keep(best)
     return best
 
 
 def _judged(
-    model: LatentModel, share: float, values_BTC: Tensor, mask_BTC: Tensor, declared_UY: Tensor | None
+    model: LatentModel, share: float, values_BTC: Tensor, mask_BTC: Tensor, declared_UY: Tensor | None, ends: int
 ) -> tuple[float, float]:
     """Mean square error of the free run, each CV's by what it moves, and what contradicts the declared signs."""
     some = copy.deepcopy(model)
@@ -62,6 +77,6 @@ def _judged(
     against = 0.0
     if declared_UY is not None:
         now, n = filled[:SIGNS_AT, rows - 1], SIGNS_AT
-        asked = (now[:, columns.mv], now[:, columns.dv], filled.shape[1] - rows)
+        asked = (now[:, columns.mv], now[:, columns.dv], ends)
         against = float(contradiction(some, z_BD[:n], *asked, declared_UY.to(z_BD.dtype)))
     return float((error_Y / moved_Y.clamp_min(1e-6)).mean()), against

@@ -27,14 +27,12 @@ class Loss(nn.Module):
     """The objective of one stage as a module: its weights are those of the model and of its companions.
 
     Args:
-        declared_UY: As for `objective`.
         anchor_steps: As for `objective`.
         rough: Whether the networks run in bfloat16.
         idle: Whether parts at rest get a gradient of zero, for processes that wait for every weight's.
 
     Attributes:
         names: Of the terms, once it was called.
-        looks: As for `objective`; a step that is to be recorded must not.
     """
 
     def __init__(
@@ -43,16 +41,14 @@ class Loss(nn.Module):
         companions: Companions,
         stage: Stage,
         *,
-        declared_UY: Tensor | None = None,
         anchor_steps: int = 0,
         rough: bool = False,
         idle: bool = False,
     ) -> None:
         super().__init__()
-        self.model, self.companions, self.stage, self.declared_UY = model, companions, stage, declared_UY
+        self.model, self.companions, self.stage = model, companions, stage
         self.anchor_steps, self.rough, self.idle = anchor_steps, rough, idle
         self.names: tuple[str, ...] = ()
-        self.looks = True
 
     def forward(self, values_BTC: Tensor, mask_BTC: Tensor) -> tuple[Tensor, Tensor]:
         weights = self.stage.weights
@@ -66,9 +62,7 @@ class Loss(nn.Module):
                     mask_BTC,
                     weights,
                     anchor_steps=self.anchor_steps,
-                    declared_UY=self.declared_UY,
                     companions=self.companions,
-                    looks=self.looks,
                 )
         # A term that was left out is no zero.
         terms = {
@@ -91,7 +85,6 @@ def recorded(loss: Loss, values_BTC: Tensor, mask_BTC: Tensor, pool: object | No
         pool: Of `torch.cuda.graph_pool_handle`: memory that graphs share which are never in the middle of a step at
             the same time.
     """
-    loss.looks = False
     # The weights' gradients arrive on the stream of the recording, once; that is what is meant.
     torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
     device = values_BTC.device

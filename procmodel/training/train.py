@@ -151,8 +151,8 @@ def fit_member(
     fit, resumed = Fit(model, chosen), processes.agree(checkpoint.exists)
     _fit(_trainer(chosen, checkpoint, told, processes), fit, feed, checkpoint if resumed else None, processes)
     model = model.cpu()
-    if chosen.guarded:
-        settle(model, *_longer(prepared, chosen), told_signs(chosen))
+    if chosen.guarded or told_signs(chosen) is not None:
+        settle(model, *_longer(prepared, chosen), told_signs(chosen), guarded=chosen.guarded)
     return model, model.encode_rows(feed.seen[0][:, : model.rows], feed.seen[1][:, : model.rows]).detach()
 
 

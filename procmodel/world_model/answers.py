@@ -1,4 +1,4 @@
-"""The model's own answer to a held move, and the terms that hold it: at the linear state's, and at declared signs.
+"""The model's own answer to a held move, what holds it at the linear state's, and declared signs.
 
 Shapes: B batch, H rows, D latent, N linear states, U MVs, V DVs, Y CVs. Scaled.
 """
@@ -11,8 +11,10 @@ from torch import Tensor
 from procmodel.world_model.latent_model import LatentModel
 from procmodel.world_model.protocol import Runs, WorldModel, rollout
 
-LEAST_ANSWER = 0.05
+LEAST_ANSWER = 0.02
 """Below this, a declared answer counts as missing: spreads of the CV per spread of the MV."""
+SETTLED = 300
+"""Rows after which an answer has the sign that people know it by: past swell, inverse response and dead time."""
 
 
 def step_answers(model: Runs, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor, steps: int, size: float) -> Tensor:
@@ -82,7 +84,7 @@ def contradiction(
 ) -> Tensor:
     """Mean square shortfall of the answer's end in the declared direction, over the declared pairs, a scalar.
 
-    A hinge: zero, with its gradient, where every declared pair answers with its sign by at least `LEAST_ANSWER`.
+    Zero where every declared pair answers with its sign by at least `LEAST_ANSWER`.
     """
     end_BUY = step_answers(model, z_BD, u_BU, d_BV, steps, size)[:, :, -1]
     short_BUY = torch.relu(LEAST_ANSWER - declared_UY * end_BUY) * declared_UY.abs()

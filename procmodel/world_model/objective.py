@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from procmodel.world_model.answers import anchor, contradiction, drift
+from procmodel.world_model.answers import anchor, drift
 from procmodel.world_model.anti_collapse import TERMS, samples_of_all, sigreg_weight
 from procmodel.world_model.companions import Companions, bend_of, decoded_error, inverse_error
 from procmodel.world_model.latent_model import LatentModel, encoder_input, filled_windows, forward_fill
@@ -33,7 +33,6 @@ class Weights:
         shrink: Of what the network adds to the linear answer; keeps it from fitting noise.
         anchor: Of the distance between the average answer to a move and that of the linear state.
         level: Of the distance between the average course of a free run over held inputs and that of the linear state.
-        signs: Of answers to a move that contradict a declared sign.
         targets: Steps of the free run whose encoding is a target; all would cost K encodings for little.
         inverse: Of the error of the move guessed from the latents before and after it.
         straight: Of the bend of the path of latents.
@@ -52,7 +51,6 @@ class Weights:
     shrink: float = 0.0
     anchor: float = 0.0
     level: float = 0.0
-    signs: float = 0.0
     inverse: float = 0.0
     straight: float = 0.0
     decode: float = 0.0
@@ -72,7 +70,7 @@ class Weights:
         )
 
 
-RARE = ("anchor", "signs")
+RARE = ("anchor",)
 """Terms of long free runs, left out of most batches."""
 
 
@@ -86,7 +84,6 @@ class Losses:
     sigreg: Tensor
     added: Tensor
     anchor: Tensor
-    signs: Tensor
     beside: dict[str, Tensor] = field(default_factory=dict)
 
     def terms(self) -> dict[str, Tensor]:
@@ -96,8 +93,6 @@ class Losses:
 
 ANCHOR_BATCH = 32
 """Operating points over which the answer to a move is averaged."""
-SIGN_BATCH = 16
-"""Operating points at which the answer to a move is held to the declared signs."""
 
 
 def objective(
@@ -106,9 +101,7 @@ def objective(
     mask_BTC: Tensor,
     weights: Weights,
     anchor_steps: int = 0,
-    declared_UY: Tensor | None = None,
     companions: Companions | None = None,
-    looks: bool = True,
 ) -> Losses:
     """`read_out * mean_k |R(z^_k) - y_k|^2 + latent * mean_k |z^_k - z_k|^2 + sigreg * SIGReg(z)`, and what holds the
     network near the linear state; the means are over the K = T - L steps of a free run, step k weighing rho^k.
@@ -117,11 +110,8 @@ def objective(
     anti-collapse term is there then. CV errors count on good samples only; what stands in a gap has no influence.
 
     Args:
-        anchor_steps: Length of the free runs of the anchor and the signs; 0 leaves them out of this call.
-        declared_UY: +1 or -1 where the sign of an answer is declared, else 0; None: nowhere.
+        anchor_steps: Length of the free runs of the anchor; 0 leaves it out of this call.
         companions: Those of `weights.companions(model)`; None where these weights need none.
-        looks: Whether the signs' gradient is left out where a look at their value says that it is zero. A recorded
-            graph is the same whatever the values are, so it cannot look.
     """
     rows, learned = model.rows, slice(model.config.state, None)
     steps = values_BTC.shape[1] - rows - weights.beyond
@@ -139,10 +129,12 @@ def objective(
         model, z0_BD, *(filled[:, ahead].index_select(2, at) for at in (model.mv_at, model.dv_at))
     )
     rho_K = weights.discount ** torch.arange(steps, dtype=z_BKD.dtype, device=z_BKD.device)
-    held, against = _guards(model, weights, z0_BD, filled[:, rows - 1], anchor_steps, declared_UY, looks=looks)
     beside = _beside(model, weights, companions, values_BTC, mask_BTC, filled, encoded_BJD, z_BKD)
+    u_BU, d_BV = _inputs(model, filled[:ANCHOR_BATCH, rows - 1])
+    held = torch.zeros_like(z0_BD[0, 0])
+    if anchor_steps and weights.anchor:
+        held = anchor(model, z0_BD[:ANCHOR_BATCH], u_BU, d_BV, anchor_steps)
     if anchor_steps and weights.level:
-        u_BU, d_BV = _inputs(model, filled[:ANCHOR_BATCH, rows - 1])
         beside["level"] = drift(model, z0_BD[:ANCHOR_BATCH], u_BU, d_BV, anchor_steps)
     return _weighed(
         weights,
@@ -157,7 +149,6 @@ def objective(
         sigreg=torch.stack([TERMS[weights.term](online_BJS[:, j]) for j in range(0, len(at_J), 2)]).mean(),
         added=added,
         anchor=held,
-        signs=against,
     )
 
 
@@ -170,33 +161,6 @@ def _evenly(steps: int, count: int, device: torch.device) -> Tensor:
 def _inputs(model: LatentModel, rows_BC: Tensor) -> tuple[Tensor, Tensor]:
     """MVs [B, U] and DVs [B, V] of rows."""
     return rows_BC.index_select(1, model.mv_at), rows_BC.index_select(1, model.dv_at)
-
-
-def _guards(
-    model: LatentModel,
-    weights: Weights,
-    z_BD: Tensor,
-    now_BC: Tensor,
-    steps: int,
-    declared_UY: Tensor | None,
-    *,
-    looks: bool,
-) -> tuple[Tensor, Tensor]:
-    """What holds the answer to a move: at the linear state's on average, and at the declared signs; zeros where this
-    call leaves them out."""
-    u_BU, d_BV = _inputs(model, now_BC)
-    held = against = torch.zeros_like(z_BD[0, 0])
-    if steps and weights.anchor:
-        n = ANCHOR_BATCH
-        held = anchor(model, z_BD[:n], u_BU[:n], d_BV[:n], steps)
-    if steps and weights.signs and declared_UY is not None:
-        n = SIGN_BATCH
-        asked = (model, z_BD[:n], u_BU[:n], d_BV[:n], steps, declared_UY)
-        with torch.no_grad():  # mostly there is none, and a graph of that long run costs twice the run
-            against = contradiction(*asked) if looks else torch.ones_like(held)
-        if not looks or against > 0:
-            against = contradiction(*asked)
-    return held, against
 
 
 def _beside(
@@ -234,7 +198,7 @@ def masked_objective(
     none = torch.zeros_like(miss)
     return _weighed(
         weights, len(values_BTC), {}, read_out=none, latent=miss, sigreg=TERMS[weights.term](s_BS), added=none,
-        anchor=none, signs=none,
+        anchor=none,
     )  # fmt: skip
 
 
@@ -245,7 +209,6 @@ def _weighed(weights: Weights, samples: int, beside: dict[str, Tensor], **terms:
         + sigreg_weight(weights.sigreg, samples_of_all(samples)) * terms["sigreg"]
         + weights.shrink * terms["added"]
         + weights.anchor * terms["anchor"]
-        + weights.signs * terms["signs"]
     )
     for name, value in beside.items():
         total = total + getattr(weights, name) * value

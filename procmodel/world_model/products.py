@@ -28,6 +28,9 @@ BLOCKS = 6
 """Parts of the record, each left out once."""
 MOST = 50_000
 """Rows that are fitted at most, evenly over the record: more fill the memory and change little."""
+KEPT = 0.75
+"""Share of what least squares finds: random steps go further than the record and add up over rows
+(docs/closed-loop-data.md)."""
 SURE = 2.0
 """So many standard errors over the blocks must products help at all, and so much help is given up for more ridge."""
 
@@ -85,7 +88,7 @@ def fit_products(linear: LinearState, runs: Sequence[tuple[Array, Array]]) -> Pr
     Args:
         runs: Per stretch, CVs [T, Y] and inputs [T, V], scaled, NaN in gaps: those of the linear state.
     """
-    now, v_next, ahead = _following(linear, runs)
+    now, v_next, ahead = following(linear, runs)
     seen = np.concatenate([now, v_next], axis=1)
     centre, rate = seen.mean(axis=0), 1.0 / (BOUND * np.maximum(seen.std(axis=0), 1e-6))
     missed = ahead - now @ linear.A.T - v_next @ linear.B.T - linear.bias
@@ -103,7 +106,7 @@ def fit_products(linear: LinearState, runs: Sequence[tuple[Array, Array]]) -> Pr
     if help_FR[best, ridge] <= SURE * error:
         return None
     ridge = np.flatnonzero(help_FR[best] >= help_FR[best, ridge] - SURE * error)[-1]
-    weights = _solved(fit.features.T @ fit.features, fit.features.T @ rows.missed, len(seen), RIDGES[ridge])
+    weights = KEPT * _solved(fit.features.T @ fit.features, fit.features.T @ rows.missed, len(seen), RIDGES[ridge])
     quadratic, slope, rest = _unfolded(fit, weights @ np.linalg.inv(whiten), seen.shape[1])
     return Products(
         centre=centre, rate=rate, quadratic=quadratic, slope=slope, rest=rest, gain=float(help_FR[best, ridge]),
@@ -111,7 +114,7 @@ def fit_products(linear: LinearState, runs: Sequence[tuple[Array, Array]]) -> Pr
     )  # fmt: skip
 
 
-def _following(linear: LinearState, runs: Sequence[tuple[Array, Array]]) -> tuple[Array, Array, Array]:
+def following(linear: LinearState, runs: Sequence[tuple[Array, Array]]) -> tuple[Array, Array, Array]:
     """States of windows without a gap [T, N], the inputs of the next row [T, V], the states one row later [T, N]."""
     length = len(linear.encoder)
     pieces = [piece for run in runs for piece in whole_runs(*run, length - 1)]

@@ -27,7 +27,7 @@ PLANT = Plant.model_validate(
 )
 
 
-def proposed(noise: np.ndarray, second: np.ndarray) -> dict[str, PlantTest]:
+def proposed(noise: np.ndarray, second: np.ndarray, *, asked: bool = False) -> dict[str, PlantTest]:
     """V1 is stepped by hand and moves T1; V2 is what it is given, and does nothing."""
     first = np.repeat(np.random.default_rng(1).uniform(40, 60, size=ROWS // 50), 50)
     answer = np.zeros(ROWS)
@@ -39,7 +39,7 @@ def proposed(noise: np.ndarray, second: np.ndarray) -> dict[str, PlantTest]:
         start=datetime(2026, 3, 1, tzinfo=UTC), step=10.0, stretches=(Stretch(name="all", start=0, stop=ROWS),),
     )  # fmt: skip
     parts = Parts(train=dataset.stretches, validation=(), test=())
-    return propose_tests(dataset, PLANT, parts, excitation_audit(dataset, PLANT, parts), HOLD)
+    return propose_tests(dataset, PLANT, parts, excitation_audit(dataset, PLANT, parts), HOLD, asked=asked)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,12 @@ def test_an_mv_that_never_moved_gets_a_test_within_its_limits_and_one_that_did_g
     assert test.hold == HOLD * 10.0
     assert "V2" in str(test)
     assert "see what it does to T1" in str(test)
+
+
+def test_who_asks_for_tests_gets_one_of_each_mv(white: np.ndarray) -> None:
+    found = proposed(0.01 * white, np.full(ROWS, 50.0), asked=True)
+    assert set(found) == {"V1", "V2"}
+    assert found["V2"] == proposed(0.01 * white, np.full(ROWS, 50.0))["V2"]
 
 
 def test_size_and_number_of_steps_are_those_of_their_formula_for_white_noise(white: np.ndarray) -> None:

@@ -68,7 +68,18 @@ def test_a_network_that_declared_signs_need_is_kept() -> None:
     with torch.no_grad():  # what least squares found has that sign wrong
         model.offset.zero_()
         model.B[:, mv] -= 2.0 * gap[mv, cv] * torch.linalg.pinv(model.C)[:, cv]
-    assert settle(copy.deepcopy(model), values, mask, declared) == 1.0
+    assert settle(copy.deepcopy(model), values, mask, declared, ends=AHEAD) == 1.0
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_network_that_contradicts_declared_signs_goes_whatever_rows_it_foretells(guarded: bool) -> None:
+    model = trained()
+    values, mask = windows_of(model, 1.0)
+    z, held = model.encode_rows(values[:, :ROWS], mask[:, :ROWS]), values[:, ROWS - 1]
+    alone = step_answers(Backbone(model), z[:, :STATES], held[:, COLUMNS.mv], held[:, COLUMNS.dv], AHEAD, 0.5)[:, :, -1]
+    declared = torch.sign(alone.mean(dim=0)).detach()
+    assert settle(copy.deepcopy(model), values, mask, guarded=guarded, ends=AHEAD) == 1.0
+    assert settle(model, values, mask, declared, guarded=guarded, ends=AHEAD) < 1.0
 
 
 def test_without_held_back_windows_nothing_is_taken_away() -> None:

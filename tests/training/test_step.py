@@ -51,7 +51,7 @@ def test_terms_of_long_free_runs_are_told_only_where_they_were_computed(model: L
         total, terms = loss(*batch(model))
         assert len(terms) == len(loss.names)
         assert terms[loss.names.index("total")] == total
-    assert set(anchored.names) - set(plain.names) == {"anchor", "signs"}
+    assert set(anchored.names) - set(plain.names) == {"anchor"}
 
 
 def test_in_bfloat16_the_linear_state_is_as_precise_as_ever() -> None:
@@ -90,11 +90,8 @@ def test_a_recorded_step_gives_the_loss_and_gradient_of_a_plain_one(
     model: LatentModel, anchor_steps: int, rough: bool
 ) -> None:
     model.cuda()
-    declared = torch.ones(len(model.config.columns.mv), len(model.config.columns.cv), device="cuda")
-    stage = dataclasses.replace(STAGE, weights=Weights(anchor=1.0, signs=1.0))
-    plain = Loss(
-        model, stage.weights.companions(model), stage, declared_UY=declared, anchor_steps=anchor_steps, rough=rough
-    )
+    stage = dataclasses.replace(STAGE, weights=Weights(anchor=1.0))
+    plain = Loss(model, stage.weights.companions(model), stage, anchor_steps=anchor_steps, rough=rough)
     values, mask = (each.cuda() for each in batch(model))
     step = recorded(plain, values, mask)
     for shift in (0.0, 0.5):  # other numbers than those it was recorded with

@@ -122,8 +122,8 @@ def test_what_the_network_adds_is_measured_on_its_way() -> None:
 
 def test_the_total_is_the_weighted_sum_with_sigreg_rescaled_to_the_batch() -> None:
     model, (values, mask) = trained(), batch(ROWS + STEPS, size=32)
-    weights = Weights(read_out=3.0, latent=0.2, sigreg=0.05, shrink=0.7, anchor=1.5, signs=2.5)
-    losses = objective(model, values, mask, weights, 3, declared_signs(1.0, 0.0, -1.0, 1.0))
+    weights = Weights(read_out=3.0, latent=0.2, sigreg=0.05, shrink=0.7, anchor=1.5)
+    losses = objective(model, values, mask, weights, 3)
     found = {name: number(value) for name, value in losses.terms().items()}
     expected = (
         3.0 * found["read_out"]
@@ -131,16 +131,9 @@ def test_the_total_is_the_weighted_sum_with_sigreg_rescaled_to_the_batch() -> No
         + 0.05 * 128 / 32 * found["sigreg"]
         + 0.7 * found["added"]
         + 1.5 * found["anchor"]
-        + 2.5 * found["signs"]
     )
     assert found["total"] == pytest.approx(expected, rel=1e-12)
     assert found["anchor"] > 0
-    assert found["signs"] > 0
-
-
-def declared_signs(*signs: float) -> torch.Tensor:
-    """By the two MVs and the two CVs."""
-    return torch.tensor(signs, dtype=torch.float64).view(2, 2)
 
 
 def test_the_hinge_is_silent_where_signs_agree_and_counts_what_is_missing_where_they_do_not() -> None:
@@ -155,22 +148,6 @@ def test_the_hinge_is_silent_where_signs_agree_and_counts_what_is_missing_where_
     assert number(contradiction(model, *one, 6, torch.zeros_like(agree))) == 0
     against = ((LEAST_ANSWER + point[0].abs()) ** 2).mean()
     torch.testing.assert_close(contradiction(model, *one, 6, -agree), against)
-
-
-def test_the_hinge_turns_a_wrong_sign_round_against_the_anchor() -> None:
-    model, (values, mask) = untrained(hidden=16), batch(ROWS + 1, size=16)
-    z, u, d = encoded(model, values, mask, 0), values[:, ROWS - 1, COLUMNS.mv], values[:, ROWS - 1, COLUMNS.dv]
-    z = z.detach()
-    declared = torch.zeros(2, 2, dtype=torch.float64)
-    declared[0, 1] = -torch.sign(step_answers(model, z, u, d, 6, 0.5)[:, 0, -1, 1].mean()).detach()
-    optimizer = torch.optim.Adam(model.parameters(), 0.005)  # four times this, and rounding decides where it ends
-    for _ in range(300):
-        optimizer.zero_grad()
-        loss = 100 * contradiction(model, z, u, d, 6, declared) + 3 * anchor(model, z, u, d, 6)
-        loss.backward()
-        optimizer.step()
-    ends = step_answers(model, z, u, d, 6, 0.5)[:, 0, -1, 1]
-    assert (declared[0, 1] * ends > 0).all()
 
 
 def test_latents_at_offsets_are_those_of_the_windows_there() -> None:
