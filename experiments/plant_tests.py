@@ -12,7 +12,7 @@ from datetime import timedelta
 import numpy as np
 
 from procmodel.data.dataset import Dataset, Stretch, moment
-from procmodel.data.health import excitation_audit
+from procmodel.data.excitation import excitation_audit
 from procmodel.data.plant_test import PlantTest, propose_tests
 from procmodel.plant import Plant
 from procmodel.simulation import ReferencePlant, Simulator
