@@ -120,7 +120,7 @@ def trained(found: Ground, plant: Plant) -> ModelForecast:
     prepared = found.prepared if plant is found.plant else prepare(found.dataset, plant)
     with tempfile.TemporaryDirectory() as folder:
         model, _ = train_member(
-            found.dataset, plant, prepared, prepared.settings, Path(folder), Told(None, None, 0, 1, 0), "auto"
+            found.dataset, plant, prepared, prepared.settings, Path(folder), Told(None, None, 0, 1, 0)
         )
     return ModelForecast(model=model, scaler=prepared.scaler, columns=Columns.of(plant))
 

@@ -68,7 +68,7 @@ def trained(task: Task, chosen: Settings) -> Made:
     """A latent model by these settings, as `procmodel train` makes it, but not refused where it has collapsed."""
     with tempfile.TemporaryDirectory() as folder:
         told = Told(None, None, 0, 1, chosen.seed)
-        model, z_BD = fit_member(task.dataset, task.plant, task.prepared, chosen, Path(folder), told, "auto")
+        model, z_BD = fit_member(task.dataset, task.plant, task.prepared, chosen, Path(folder), told)
     s_BS = z_BD[:, model.config.state :]
     spread, rank = float(s_BS.std(dim=0).mean()), float(effective_rank(s_BS))
     # "Not below" would pass a latent that is no number.

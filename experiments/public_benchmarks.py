@@ -91,7 +91,7 @@ def members(plant: Plant, dataset: Dataset, prepared: Prepared, seeds: Sequence[
     for seed in seeds:
         chosen = dataclasses.replace(prepared.settings, seed=seed)
         scratch = SCRATCH / plant.name / f"member-{seed}"
-        model, _ = train_member(dataset, plant, prepared, chosen, scratch, Told(None, None, 0, 1, seed), 1)
+        model, _ = train_member(dataset, plant, prepared, chosen, scratch, Told(None, None, 0, 1, seed))
         print(f"{plant.name}: seed {seed} is trained", file=sys.stderr)
         yield ModelForecast(
             model=model.double().eval().requires_grad_(False), scaler=prepared.scaler, columns=Columns.of(plant)

@@ -118,7 +118,7 @@ def train_member(
     chosen: Settings,
     scratch: Path,
     told: Told,
-    processes: Processes,
+    processes: Processes | None = None,
 ) -> tuple[LatentModel, dict[str, Any]]:
     """One model from one seed, and what training found out about it.
 
@@ -138,7 +138,7 @@ def fit_member(
     chosen: Settings,
     scratch: Path,
     told: Told,
-    processes: Processes,
+    processes: Processes | None = None,
 ) -> tuple[LatentModel, torch.Tensor]:
     """The same, not judged, resumed from its last whole epoch where the same run was begun before; with its latents of
     windows evenly over the training rows, [B, D]."""
@@ -148,6 +148,7 @@ def fit_member(
     feed = Feed(prepared.windows, prepared.parts.train, prepared.parts.validation, chosen)
     scratch.mkdir(parents=True, exist_ok=True)
     checkpoint = scratch / f"epoch-{_identity(dataset, plant, prepared, chosen)}.ckpt"
+    processes = processes or Processes()
     fit, resumed = Fit(model, chosen), processes.agree(checkpoint.exists)
     _fit(_trainer(chosen, checkpoint, told, processes), fit, feed, checkpoint if resumed else None, processes)
     model = model.cpu()

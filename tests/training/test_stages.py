@@ -75,5 +75,5 @@ def test_each_stage_moves_its_own_parts_and_no_other(
 ) -> None:
     dataset, plant, told = tiny_record(), tiny_plant(epochs=2, **wish), Watching()
     prepared = prepare(dataset, plant)
-    fit_member(dataset, plant, prepared, prepared.settings, tmp_path, told, 1)
+    fit_member(dataset, plant, prepared, prepared.settings, tmp_path, told)
     assert [told.moved(epoch) for epoch in (0, 1)] == learns
