@@ -69,11 +69,13 @@ def test_where_one_of_two_is_killed_the_other_ends_and_says_so(site: Path) -> No
     job = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_STEP_NODELIST": "127.0.0.1"}
     job |= {"SLURM_JOB_ID": str(os.getpid()), "GLOO_SOCKET_IFNAME": "lo"}
     first, second = (begun(site, SLURM_PROCID=rank, SLURM_LOCALID=rank, **job) for rank in "01")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not list((site / "fresh").rglob("*.ckpt")) and first.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
+    begun_well = list((site / "fresh").rglob("*.ckpt"))
     second.kill()
     out, err = first.communicate(timeout=60)
+    assert begun_well, err
     assert second.communicate() == ("", "")
     assert (first.returncode, second.returncode) == (1, -signal.SIGKILL), err
     assert out == ""

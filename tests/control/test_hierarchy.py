@@ -196,4 +196,5 @@ def test_ipopt_finds_the_same_plan_to_the_same_end() -> None:
     without = {"L1": {"low": -1e3, "high": 1e3}}
     plan = again.plan(rows, ends={"L1": 3.0}, limits=without)
     assert answer.success
-    assert plan.cost * STEPS / ours.cost.size == pytest.approx(answer.merit, rel=1e-4)
+    # The plan ends where a step promises no more than a thousandth of a typical cost per row.
+    assert plan.cost * STEPS / ours.cost.size == pytest.approx(answer.merit, rel=5e-4)

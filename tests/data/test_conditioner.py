@@ -243,7 +243,7 @@ def test_progress_counts_samples_and_ends_complete(small_plant: Plant) -> None:
     ("change", "message"),
     [
         ({"LI1.PV": []}, r"CV 'LI1.PV' has no sample in the asked range"),
-        ({"FC2.SP": [(1.0, 5.0, Quality.BAD)]}, r"MV 'FC2.SP' has 1 samples, none of them good"),
+        ({"FC2.SP": [(1.0, 5.0, Quality.BAD)]}, r"MV 'FC2.SP' has 1 sample, none of them good"),
         (
             {"TI1.PV": [(0.0, 400.0, Quality.GOOD)] * 3},
             r"'TI1.PV' has 3 samples, all outside its range \[0, 150\] degC",
