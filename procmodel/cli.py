@@ -7,18 +7,17 @@ Whatever is slow to import is imported by the command that needs it.
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from procmodel.commands import options, tell
+from procmodel.commands.ending import run as run_command
 from procmodel.commands.options import End, Json, Out, PlantFile, Start
-from procmodel.errors import InputError, ProcmodelError
-from procmodel.training.launch import STOPPED, launched, processes_to_start, start
+from procmodel.errors import InputError
+from procmodel.training.launch import launched, processes_to_start, start
 
 if TYPE_CHECKING:
     from procmodel.plant import Plant
@@ -46,10 +45,11 @@ def demo(
     from procmodel.simulation import reference_plant
 
     reference_plant(plant)  # a wrong name is told before the slow imports
+    folder = options.folder_of("--out", out or Path("runs") / f"demo-{plant}")
     from procmodel.commands.demo import demo as run
 
     with Progress() as progress:
-        results, advised = run(plant, (out or Path("runs") / f"demo-{plant}").absolute(), progress, quick=quick)
+        results, advised = run(plant, folder, progress, quick=quick)
     results["seconds"] = progress.seconds
     if as_json:
         tell.print_json(results)
@@ -98,17 +98,14 @@ def record(
 ) -> None:
     """Keep what a live source (OPC UA, MQTT) tells as Parquet, until Ctrl-C; goes on where an earlier one ended."""
     plant = _plant(plant_file)
-    from procmodel.plant.units import parse_duration
-
-    seconds = None if last is None else parse_duration(last)
-    lasting, waiting = parse_duration(rotate), parse_duration(every)
+    seconds = options.seconds_of("--for", last) if last is not None else None
+    lasting, waiting = options.seconds_of("--rotate", rotate), options.seconds_of("--every", every)
     from procmodel.commands import record as command
     from procmodel.commands.progress import Progress
 
+    folder = options.folder_of("--into", into or command.folder_of(plant))
     with Progress() as progress:
-        facts = command.record(
-            plant, into or command.folder_of(plant), progress, last=seconds, rotate=lasting, every=waiting
-        )
+        facts = command.record(plant, folder, progress, last=seconds, rotate=lasting, every=waiting)
     (tell.print_json if as_json else command.tell)(facts)
 
 
@@ -128,12 +125,10 @@ def ingest(
     """Read the plant's history, put it on the grid, and store it with what the read met."""
     plant, span = _plant(plant_file), options.span_of(start, end)
     if recorded is not None:
-        plant = _read_from(plant, recorded)
+        plant = options.read_from(plant, recorded)
     if update and span != (None, None):
         raise InputError("--update goes on from the stored dataset; leave out --start and --end.")
-    from procmodel.plant.units import parse_duration
-
-    late = parse_duration(overlap)
+    late = options.seconds_of("--overlap", overlap)
     from procmodel.commands import model
     from procmodel.commands.progress import Progress
 
@@ -141,10 +136,7 @@ def ingest(
     with Progress() as progress:
         read = model.renew(plant, place, progress, late) if update else model.ingest(plant, place, progress, *span)
         facts = {**model.ingest_facts(read, plant), "dataset": str(place.dataset)}
-    if as_json:
-        tell.print_json(facts)
-        return
-    tell.ingest(facts)
+    (tell.print_json if as_json else tell.ingest)(facts)
 
 
 @app.command()
@@ -223,7 +215,7 @@ def runs(
     """List what was trained and evaluated, with the champion; or show one run."""
     from procmodel.commands import runs as command
 
-    command.runs(run, out, as_json=as_json, open_report=open_report)
+    command.runs(run, out and options.folder_of("--out", out), as_json=as_json, open_report=open_report)
 
 
 @app.command()
@@ -297,39 +289,8 @@ def schema() -> None:
 
 
 def main() -> None:
-    """Entry point: an error is one message; a traceback is for our own bugs."""
-    # The models are small: more threads only wait for each other. Large ones are trained with it set, or on a GPU.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    code: int | None = None
-    try:
-        code = app(standalone_mode=False)  # that of a typer.Exit; Typer makes 130 of Ctrl-C
-    except ProcmodelError as error:
-        print(f"procmodel: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        code = STOPPED
-    except Exception as error:
-        _usage(error)
-    if code == STOPPED:
-        print(
-            "procmodel: stopped; what was finished is kept, and the same command goes on from there.", file=sys.stderr
-        )
-    sys.exit(code or 0)
-
-
-def _usage(error: Exception) -> None:
-    """Click's own errors about the command line, as one line; anything else is ours to mend."""
-    show: Callable[[], None] | None = getattr(error, "show", None)
-    if show is None:
-        raise error
-    show()
-    sys.exit(int(getattr(error, "exit_code", 2)))
-
-
-def _read_from(plant: Plant, recorded: Path) -> Plant:
-    from procmodel.plant import History
-
-    return plant.model_copy(update={"history": History(kind="recorded", path=str(recorded.absolute()))})
+    """Entry point."""
+    run_command(app)
 
 
 def _plant(path: Path) -> Plant:

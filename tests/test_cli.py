@@ -74,6 +74,8 @@ def test_a_demo_of_an_unknown_plant_names_those_there_are(
     [
         (DatasetError("Too short."), 2, "procmodel: Too short.\n"),
         (CollapsedError("Nothing in it."), 1, "procmodel: Nothing in it.\n"),
+        (PermissionError(13, "Permission denied", "runs/x"), 2, "procmodel: runs/x: Permission denied. "),
+        (OSError(28, "No space left on device", "runs/x"), 2, "procmodel: runs/x: No space left on device. "),
         (KeyboardInterrupt(), 130, "procmodel: stopped; what was finished is kept"),
     ],
 )
@@ -95,13 +97,14 @@ def test_how_a_command_ends_is_its_exit_code(
     assert len(told.err.splitlines()) == 1
 
 
-def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError("ours"), FileNotFoundError(2, "ours", "x"), OSError("ours")])
+def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def fail(path: Path) -> None:
-        raise ZeroDivisionError("ours")
+        raise error
 
     monkeypatch.setattr(cli, "_plant", fail)
     monkeypatch.setattr(sys, "argv", ["procmodel", "ingest", "plant.yaml"])
-    with pytest.raises(ZeroDivisionError, match="ours"):
+    with pytest.raises(type(error), match="ours"):
         cli.main()
 
 

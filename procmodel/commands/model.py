@@ -8,13 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from procmodel.commands.options import folder_of
 from procmodel.commands.progress import Progress
 from procmodel.data import load_dataset, save_dataset
 from procmodel.data.dataset import Dataset
 from procmodel.data.historians import open_historian
 from procmodel.data.ingest import ingest as store
 from procmodel.data.update import update
-from procmodel.errors import ArtifactError, InputError
+from procmodel.errors import ArtifactError
 from procmodel.evaluation.record_facts import record_facts
 from procmodel.plant import Plant
 from procmodel.tracking import Tracker, seal_of
@@ -57,11 +58,7 @@ def place_of(plant: Plant, out: Path | None) -> Place:
     Raises:
         InputError: A file stands in its place, or where a folder above it would be.
     """
-    folder = (out or Path("runs") / plant.name).absolute()
-    there = next(each for each in (folder, *folder.parents) if each.exists())
-    if not there.is_dir():
-        raise InputError(f"{there} is a file; results need a folder. Name another --out. Nothing was begun.")
-    return Place(out=folder)
+    return Place(out=folder_of("--out", out or Path("runs") / plant.name))
 
 
 def ingest(

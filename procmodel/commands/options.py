@@ -16,12 +16,15 @@ from procmodel.errors import InputError
 
 if TYPE_CHECKING:
     from procmodel.data.exports import Question
-    from procmodel.plant import Status
+    from procmodel.plant import Plant, Status
 
 
 PlantFile = Annotated[Path, typer.Argument(metavar="PLANT", help="The plant file, such as plant.yaml.")]
 Out = Annotated[
-    Path | None, typer.Option("--out", help="Folder of the results. Default: runs/<plant name>; of `runs`: all.")
+    Path | None,
+    typer.Option(
+        "--out", help="Folder of the results. Default: runs/<plant name>; demo: runs/demo-<plant>; runs: all."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else.")]
 Start = Annotated[str | None, typer.Option(help="From this ISO time with its zone. Default: all there is.")]
@@ -45,6 +48,42 @@ def span_of(start: str | None, end: str | None) -> tuple[datetime | None, dateti
     if first is not None and last is not None and first >= last:
         raise InputError(f"--start {start} has to lie before --end {end}.")
     return first, last
+
+
+def seconds_of(option: str, text: str) -> float:
+    """A duration [s], more than none."""
+    from procmodel.errors import PlantFileError
+    from procmodel.plant.units import parse_duration
+
+    try:
+        seconds = parse_duration(text)
+    except PlantFileError as error:
+        raise InputError(f"{option}: {error}") from error
+    if option != "--overlap" and not seconds > 0:
+        raise InputError(f"{option} {text!r} has to be longer than 0.")
+    return seconds
+
+
+def folder_of(option: str, folder: Path) -> Path:
+    """The absolute path of a folder that is there or may be made.
+
+    Raises:
+        InputError: A file stands in its place, or where a folder above it would be.
+    """
+    folder = folder.absolute()
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not there.is_dir():
+        raise InputError(f"{there} is a file; {option} needs a folder. Name another. Nothing was begun.")
+    return folder
+
+
+def read_from(plant: Plant, recorded: Path) -> Plant:
+    """The plant whose history is this folder of a record."""
+    from procmodel.plant import History
+
+    if not any(recorded.absolute().glob("part-*.parquet")):
+        raise InputError(f"--recorded {recorded}: no record there. Name the folder that 'procmodel record' wrote to.")
+    return plant.model_copy(update={"history": History(kind="recorded", path=str(recorded.absolute()))})
 
 
 def ask(question: Question) -> str:

@@ -36,6 +36,7 @@ def record(
         rotate: Begin a new file after so long [s].
         every: How long samples may wait until they are on the disk [s].
     """
+    open_live(plant)  # a source that cannot be followed is told before the folder is made
     with alone_in(folder):
         return _recorded(plant, LiveRecord(folder, plant, rotate=rotate), progress, last=last, every=every)
 

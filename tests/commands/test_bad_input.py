@@ -81,6 +81,8 @@ BAD = {
     "range the wrong way round": Bad(
         ("ingest", "--start", "2026-03-02T00:00Z", "--end", "2026-03-01T00:00Z"), nothing, ("--start", "before --end")
     ),
+    "overlap without a unit": Bad(("ingest", "--update", "--overlap", "3"), nothing, ("--overlap: got '3'",)),
+    "no record": Bad(("ingest", "--recorded", "nowhere"), nothing, ("--recorded nowhere", "no record there")),
     "clock without a zone": Bad(("advise", "--at", "2026-03-01T01:00:00"), nothing, ("--at", "time zone")),
     "setpoint of an unknown tag": Bad((*ADVISE, "--setpoint", "LI2.PV=50"), nothing, ("'LI2.PV'", "LI1.PV")),
     "setpoint of an MV": Bad((*ADVISE, "--setpoint", "FC1.SP=50"), nothing, ("'FC1.SP' is no CV",)),
@@ -126,6 +128,38 @@ def test_an_out_that_is_a_file_is_one_error(command: Command, site: Path, name: 
     assert (done.returncode, done.stdout) == (2, "")
     assert f"{site / 'export.csv'} is a file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("demo", "--quick", "--out"), ("runs", "--out"), ("record", "plant.yaml", "--into")])
+def test_a_folder_that_is_a_file_is_one_error_for_commands_without_a_model(
+    command: Command, site: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(site)
+    before = contents(site)
+    done = command(*words, "export.csv")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        done.stderr == f"procmodel: {site / 'export.csv'} is a file; {words[-1]} needs a folder. Name another. "
+        "Nothing was begun.\n"
+    )
+    assert contents(site) == before
+
+
+@pytest.mark.parametrize("option", ["--for", "--rotate", "--every"])
+@pytest.mark.parametrize("text", ["3", "0 s", "-1 s", "1 parsec"])
+def test_a_duration_of_record_that_is_none_is_told_with_its_option(
+    command: Command, site: Path, option: str, text: str
+) -> None:
+    done = command("record", site / "plant.yaml", option, text)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"procmodel: {option}")
+
+
+def test_a_source_that_cannot_be_followed_leaves_no_folder(command: Command, site: Path) -> None:
+    done = command("record", site / "plant.yaml", "--into", site / "record")
+    assert done.returncode == 2
+    assert "cannot be followed" in done.stderr
+    assert not (site / "record").exists()
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(command: Command, site: Path) -> None:

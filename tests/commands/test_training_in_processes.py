@@ -23,6 +23,8 @@ from procmodel.training.artifact import load_artifact
 Command = Callable[..., CompletedProcess[str]]
 PYTHON = {**os.environ, "PYTHONPATH": str(Path(procmodel.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "procmodel"]
+
 
 def asked(site: Path, wish: str) -> Path:
     """The plant file with another wish for its training."""
@@ -83,6 +85,36 @@ def test_where_one_of_two_is_killed_the_other_ends_and_says_so(site: Path) -> No
     assert "procmodel: Process 1 of 2 has lost another one" in err
     assert list((site / "fresh" / "training").rglob("*.ckpt"))
     assert not (site / "fresh" / "model").exists()
+
+
+def torchrun(site: Path) -> subprocess.Popen[str]:
+    words = [*TORCHRUN, "train", str(site / "plant.yaml"), "--out", str(site / "fresh"), "--json"]
+    return subprocess.Popen(words, env=PYTHON, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_torchrun_is_stopped_by_ctrl_c_and_the_same_command_goes_on(site: Path) -> None:
+    plant, epochs = site / "plant.yaml", 8
+    text = plant.read_text(encoding="utf-8").replace("epochs: 1,", f"epochs: {epochs},")
+    plant.write_text(text.replace("batches: 100,", "batches: 40,"), encoding="utf-8")
+    process = torchrun(site)
+    deadline = time.monotonic() + 120
+    while not list((site / "fresh").rglob("*.ckpt")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)  # torchrun hands it on
+    out, err = process.communicate(timeout=60)
+    assert process.returncode, err  # torchrun's own code, not that of the processes it started
+    assert out == ""
+    assert err.count("procmodel: stopped") == 1
+    assert not (site / "fresh" / "model").exists()
+    out, err = torchrun(site).communicate(timeout=120)
+    assert json.loads(out)["settings"]["epochs"] == epochs, err
+    key = "member-0/train/total"
+    with sqlite3.connect(site / "fresh" / "mlflow.db") as store:
+        rows = store.execute("select step, run_uuid from metrics where key = ? order by step", [key]).fetchall()
+    assert [step for step, _ in rows] == list(range(epochs))  # each epoch once, none twice
+    assert len({run for _, run in rows}) == 2
+    assert not (site / "fresh" / "training").exists()
 
 
 def test_a_wish_for_processes_that_cannot_be_met_is_one_error(command: Command, site: Path) -> None:
