@@ -152,6 +152,19 @@ class DenseCell:
         )
         return Tape(latents_KND=np.ascontiguousarray(z_NKD.transpose(1, 0, 2)), layers=layers)
 
+    def step(self, z_BD: np.ndarray, u_BU: np.ndarray, d_BV: np.ndarray) -> np.ndarray:
+        """One row of many latents, each with inputs of its own, [B, D]."""
+        x = np.concatenate([z_BD, u_BU], axis=1)
+        unit_BH = x @ self._first + (d_BV @ self._drive_first[:-1] + self._drive_first[-1])
+        rows.bend(unit_BH.reshape(-1))
+        found = x @ self._linear + (d_BV @ self._drive_out[:-1] + self._drive_out[-1])
+        if self._products is not None:
+            found[:, : self._products.states] += self._products.added(unit_BH)
+        for weight, bias in self._hidden:
+            unit_BH = unit_BH @ weight + bias
+            rows.bend(unit_BH.reshape(-1))
+        return np.asarray(found + unit_BH @ self._last)
+
     def tangents(
         self, tape: Tape, plan: int, push_NPU: np.ndarray, begun_N: np.ndarray, bends: tuple[np.ndarray, ...] = ()
     ) -> tuple[np.ndarray, np.ndarray | None]:

@@ -28,6 +28,12 @@ class ProductUnits:
         """For `rows.roll`: what each unit pulls on, [Q, N * Q], and slope [N, Q]."""
         return np.ascontiguousarray(self._quadratic_NQQ.transpose(2, 0, 1).reshape(self.size, -1)), self._slope_NQ
 
+    def added(self, layer_BH: np.ndarray) -> np.ndarray:
+        """What they add, [B, N]."""
+        own_BQ = layer_BH[:, self.at]
+        pull_BQN = (own_BQ @ self._pulls).reshape(-1, self.size, self.states) + self._slope_T
+        return np.asarray(np.einsum("bq,bqn->bn", own_BQ, pull_BQN))
+
     def slopes(self, layer_NH: np.ndarray) -> np.ndarray:
         """Derivative of what they add by each unit, [rows, Q, N]."""
         pull_NQS = (layer_NH[:, self.at] @ self._pulls).reshape(-1, self.size, self.states)
