@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from procmodel.data.kernels import compiled
+from procmodel.data.kernels import compiled, contracted
 
 _SHIFT = 1.5 * 2.0**52  # a float with it has its whole part in the lowest bits
 _PER_OCTAVE, _OCTAVE_HIGH, _OCTAVE_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
@@ -48,7 +48,7 @@ def bend(values_H: np.ndarray) -> None:
         values_H[i] = math.copysign(-less / (2.0 + less), x)
 
 
-@compiled
+@contracted
 def _add(into_KO: np.ndarray, values_KI: np.ndarray, weight_IO: np.ndarray) -> None:
     """`into += values weight`."""
     plans, inner = values_KI.shape
