@@ -49,8 +49,10 @@ def encode_history(model: WorldModel, scaler: Scaler, rows_RC: np.ndarray) -> Hi
 
 def filled(rows_RC: np.ndarray) -> np.ndarray:
     """Gaps take the last good value before them, leading ones the first after; a column without any stays NaN."""
-    rows = np.arange(len(rows_RC))[:, None]
     good = np.isfinite(rows_RC)
+    if good.all():  # as a rule, and asked several times in a tick
+        return rows_RC
+    rows = np.arange(len(rows_RC))[:, None]
     last = np.maximum.accumulate(np.where(good, rows, -1), axis=0)
     first = np.where(good, rows, len(rows_RC)).min(axis=0)
     at = np.clip(np.where(last >= 0, last, first), 0, len(rows_RC) - 1)

@@ -24,7 +24,7 @@ def with_reasons(
     give_ups: tuple[GiveUp, ...], plant: Plant, problem: Problem, trial: Trial, sensitivity: Sensitivity | None
 ) -> tuple[GiveUp, ...]:
     """Each limit that is given up, with what stands in the way; without derivatives nobody knows."""
-    if sensitivity is None:
+    if sensitivity is None or not give_ups:
         return give_ups
     by_name = {(limit.tag, limit.side): r for r, limit in enumerate(problem.limits.limits)}
     gradient_NRP = problem.limits.gradient(sensitivity)

@@ -148,6 +148,16 @@ class SoftLimits:
         """Rank of each limit, [R]."""
         return np.array([limit.rank for limit in self.limits], dtype=int)
 
+    @cached_property
+    def ranks(self) -> np.ndarray:
+        """The ranks there are, [I], the most important first."""
+        return np.array(sorted({limit.rank for limit in self.limits}), dtype=int)
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        """First row of each segment, [Q]."""
+        return np.searchsorted(self.segment_N, np.arange(len(self.advices_Q)))
+
     def without(self, tags: frozenset[str]) -> SoftLimits:
         """The limits less those of some tags."""
         kept = tuple(limit for limit in self.limits if limit.tag not in tags)
@@ -189,16 +199,14 @@ class SoftLimits:
 
     def slack(self, excess_KNR: np.ndarray) -> np.ndarray:
         """Largest excess of each segment, not below zero, [K, Q, R]."""
-        starts = np.searchsorted(self.segment_N, np.arange(len(self.advices_Q)))
-        return np.maximum(np.maximum.reduceat(excess_KNR, starts, axis=1), 0.0)
+        return np.maximum(np.maximum.reduceat(excess_KNR, self._starts, axis=1), 0.0)
 
     def penalties(self, excess_KNR: np.ndarray) -> np.ndarray:
         """Of each plan by rank, [K, I] [advices * spans], the most important rank first."""
         slack_KQR = self.slack(excess_KNR)
-        penalty_KR = np.einsum("q,kqr->kr", self.advices_Q, slack_KQR + 0.5 * SLACK_CURVATURE * slack_KQR**2)
-        ranks = np.unique(self.rank_R)
-        penalty_KI = np.empty((len(penalty_KR), len(ranks)))
-        for i, rank in enumerate(ranks):
+        penalty_KR = (self.advices_Q[:, None] * (slack_KQR + 0.5 * SLACK_CURVATURE * slack_KQR**2)).sum(axis=1)
+        penalty_KI = np.empty((len(penalty_KR), len(self.ranks)))
+        for i, rank in enumerate(self.ranks):
             penalty_KI[:, i] = penalty_KR[:, self.rank_R == rank].sum(axis=1)
         return penalty_KI
 

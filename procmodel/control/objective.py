@@ -169,17 +169,19 @@ class StageCost:
         setpoint_Y: np.ndarray,
     ) -> np.ndarray:
         """Cost of each of K plans, [K], divided by `size`; a setpoint of NaN does not count."""
-        rows = np.nansum(self.weight_Y * ((y_KNY - setpoint_Y) / self.span_Y) ** 2, axis=(1, 2))
-        rows += REST_WEIGHT * np.nansum(((u_KNU - self.rest_U) / self.span_U) ** 2, axis=(1, 2))
+        rows = _squares(y_KNY, setpoint_Y, self.span_Y, self.weight_Y)
+        rows += REST_WEIGHT * _squares(u_KNU, self.rest_U, self.span_U, 1.0)
         if self.economic:
             plans, steps = y_KNY.shape[:2]
             y_KY, u_KU = (array.reshape(plans * steps, -1) for array in (y_KNY, u_KNU))
             paid = self.economic.value(y_KY, u_KU, np.tile(d_NV, (plans, 1)))
             rows += paid.reshape(plans, steps).sum(axis=1) / self.size
         at_ticks = u_KNU[:, self.horizon.ticks]
-        before = np.concatenate([np.broadcast_to(start_U, at_ticks[:, :1].shape), at_ticks[:, :-1]], axis=1)
-        moved = np.sum(((at_ticks - before) / self.span_U) ** 2, axis=(1, 2))
-        missed = np.nansum(((y_KNY[:, -1] - self.end_Y) / self.span_Y) ** 2, axis=1)
+        steps_KAU = np.empty_like(at_ticks)
+        np.subtract(at_ticks[:, :1], start_U, out=steps_KAU[:, :1])
+        np.subtract(at_ticks[:, 1:], at_ticks[:, :-1], out=steps_KAU[:, 1:])
+        moved = ((steps_KAU / self.span_U) ** 2).sum(axis=(1, 2))
+        missed = _squares(y_KNY[:, -1:], self.end_Y, self.span_Y, 1.0)
         return np.asarray(rows / self.horizon.interval + self.move_weight * moved + END_WEIGHT * missed)
 
     def task(self, y_NY: np.ndarray, u_NU: np.ndarray, d_NV: np.ndarray, setpoint_Y: np.ndarray) -> np.ndarray:
@@ -219,6 +221,18 @@ class StageCost:
     def per_advice(self, total: float) -> float:
         """A horizon's total as the mean cost of one advice interval, in the objective's own unit."""
         return total * self.size * self.horizon.interval / self.horizon.steps
+
+
+def _squares(
+    values_KNS: np.ndarray, wanted_S: np.ndarray, span_S: np.ndarray, weight_S: np.ndarray | float
+) -> np.ndarray:
+    """Weighted squares of distances over spans, [K]; where nothing is wanted there is none, nor where no number is."""
+    asked = ~np.isnan(wanted_S)
+    if not asked.any():
+        return np.zeros(len(values_KNS))
+    squares = np.where(asked, weight_S * ((values_KNS - wanted_S) / span_S) ** 2, 0.0)
+    squares[np.isnan(squares)] = 0.0
+    return np.asarray(squares.sum(axis=(1, 2)))
 
 
 def setpoints_of(plant: Plant, changed: Mapping[str, float] | None) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 
 from procmodel.control.bias import filled
+from procmodel.control.by_hand import by_hand
 from procmodel.control.horizon import Horizon
 from procmodel.control.past import PastForecasts
 from procmodel.control.sensitivities import Forecaster, Head, Now
@@ -43,7 +44,7 @@ class Observer:
         columns = Columns.of(plant)
         forecaster = Forecaster(model=model, scaler=scaler, columns=columns, heads=heads, horizon=horizon)
         past = PastForecasts(
-            model=model,
+            model=by_hand(model),
             scaler=scaler,
             columns=columns,
             steps=horizon.steps,

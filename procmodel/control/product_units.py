@@ -16,6 +16,7 @@ class ProductUnits:
         self.at = slice(units - self.size, units)
         self._quadratic_NQQ, self._slope_NQ = quadratic_NQQ, slope_NQ
         self._slope_T = np.ascontiguousarray(slope_NQ.T)
+        self._pulls = np.ascontiguousarray(quadratic_NQQ.transpose(2, 1, 0).reshape(self.size, -1))
 
     @property
     def matrices(self) -> tuple[np.ndarray, np.ndarray]:
@@ -27,9 +28,16 @@ class ProductUnits:
         """For `rows.roll`: what each unit pulls on, [Q, N * Q], and slope [N, Q]."""
         return np.ascontiguousarray(self._quadratic_NQQ.transpose(2, 0, 1).reshape(self.size, -1)), self._slope_NQ
 
+    def added(self, layer_BH: np.ndarray) -> np.ndarray:
+        """What they add, [B, N]."""
+        own_BQ = layer_BH[:, self.at]
+        pull_BQN = (own_BQ @ self._pulls).reshape(-1, self.size, self.states) + self._slope_T
+        return np.asarray(np.einsum("bq,bqn->bn", own_BQ, pull_BQN))
+
     def slopes(self, layer_NH: np.ndarray) -> np.ndarray:
         """Derivative of what they add by each unit, [rows, Q, N]."""
-        return np.asarray(2.0 * np.einsum("kij,nj->nik", self._quadratic_NQQ, layer_NH[:, self.at]) + self._slope_T)
+        pull_NQS = (layer_NH[:, self.at] @ self._pulls).reshape(-1, self.size, self.states)
+        return np.asarray(2.0 * pull_NQS + self._slope_T)
 
     def curvatures(self, pull_ND: np.ndarray) -> np.ndarray:
         """Second derivative of `sum_k pull_k added_k` by the units, [rows, Q, Q]."""

@@ -60,7 +60,7 @@ class QuadraticProgram:
 
     def only(self, rows_B: np.ndarray) -> QuadraticProgram:
         """The same with some of its soft rows, and the slacks that these use."""
-        used, slack_B = np.unique(self.slack_B[rows_B], return_inverse=True)
+        used, slack_B = in_use(self.slack_B[rows_B], len(self.price_Q))
         return replace(
             self,
             soft_BP=self.soft_BP[rows_B],
@@ -89,6 +89,13 @@ class Step:
     price_B: np.ndarray
     cost: float
     solver: str
+
+
+def in_use(values_B: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the numbers below `count` occur, rising, and where among them each value stands; `np.unique` sorts."""
+    occurs = np.zeros(count, dtype=bool)
+    occurs[values_B] = True
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[values_B]
 
 
 class QuadraticSolver:
@@ -178,6 +185,8 @@ def _broken(program: QuadraticProgram, inside: np.ndarray, step: Step) -> np.nda
     beyond_B = excess_B - slack_Q[program.slack_B]
     beyond_B[inside] = 0.0
     broken = np.flatnonzero(beyond_B > _BROKEN)
+    if not len(broken):
+        return broken
     worst_first = broken[np.argsort(-beyond_B[broken], kind="stable")]
     _, first = np.unique(program.slack_B[worst_first], return_index=True)
     return np.asarray(worst_first[first])

@@ -18,6 +18,7 @@ from procmodel.constraints.head import ConstraintHead
 from procmodel.control.curvature import bent
 from procmodel.control.fused import matrix, stack_of
 from procmodel.control.graph import row_jacobians
+from procmodel.control.rows import bend
 from procmodel.world_model.latent_model import LatentModel
 from procmodel.world_model.protocol import WorldModel
 from procmodel.world_model.recurrent import GruModel
@@ -127,9 +128,9 @@ class DenseReadOut:
             pull = pull * slopes[i]
         for n, p in enumerate(begun_N):
             below = tangents_NPD[n, :p]
-            for (weight, _), slope, bend in zip(self.stack[:-1], slopes, bends[::-1], strict=True):
+            for (weight, _), slope, bent_NH in zip(self.stack[:-1], slopes, bends[::-1], strict=True):
                 below = below @ weight
-                found_PP[:p, :p] += (below * bend[n]) @ below.T
+                found_PP[:p, :p] += (below * bent_NH[n]) @ below.T
                 below *= slope[n]
         return found_PP
 
@@ -138,7 +139,8 @@ class DenseReadOut:
         for weight, bias in self.stack[:-1]:
             below = below @ weight
             below += bias
-            layers.append(np.tanh(below, out=below))
+            bend(below.reshape(-1))
+            layers.append(below)
         return layers
 
 
@@ -186,11 +188,9 @@ class Margins:
 
     def values(self, z_BD: np.ndarray) -> np.ndarray:
         """[B, G]."""
-        z = torch.from_numpy(z_BD)
         margins = np.empty((len(z_BD), len(self._heads)))
-        with torch.no_grad():
-            for g, head in enumerate(self._heads):
-                margins[:, g] = head.margin(z).numpy()
+        for g, head in enumerate(self._heads):
+            margins[:, g] = _margin(head, z_BD)
         return margins
 
     def jacobians(self, z_BD: np.ndarray) -> np.ndarray:
@@ -216,6 +216,18 @@ class Margins:
             if seed_NG[:, g].any():
                 found_PP += _bend(head, z_ND, seed_NG[:, g], tangents_NPD)
         return found_PP
+
+
+def _margin(head: Head, z_BD: np.ndarray) -> np.ndarray:
+    """One margin, [B]."""
+    if not isinstance(head, ConstraintHead):
+        with torch.no_grad():
+            return np.asarray(head.margin(torch.from_numpy(z_BD)).numpy())
+    margin_B = z_BD @ head.linear_D + head.offset
+    if head.centre_Q.size:
+        p_BQ = z_BD @ head.directions_QD.T - head.centre_Q
+        margin_B += ((p_BQ @ head.curvature_QQ) * p_BQ).sum(axis=1)
+    return np.asarray(margin_B)
 
 
 def _bend(head: Head, z_ND: np.ndarray, seed_N: np.ndarray, tangents_NPD: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """A model's rows one after the other, compiled: between two calls numpy loses a microsecond, and a row has 15 of them.
 
-Shapes: K plans, N rows of the horizon, D latent, U MVs, H units of a layer, S states, Q units of products. Scaled.
+Shapes: K plans, N rows of the horizon, D latent, U MVs, P tangents, H units of a layer, S states, Q units of products.
+Scaled.
 
 A plan's numbers do not depend on which others are rolled out with it. The matrices of a row fit no cache of one core
 when the network is wide; each row of a matrix is read once for all plans, so that those that go along are cheap.
@@ -12,7 +13,7 @@ import math
 
 import numpy as np
 
-from procmodel.data.kernels import compiled
+from procmodel.data.kernels import compiled, contracted
 
 _SHIFT = 1.5 * 2.0**52  # a float with it has its whole part in the lowest bits
 _PER_OCTAVE, _OCTAVE_HIGH, _OCTAVE_LOW = 1.4426950408889634, 6.93147180369123816490e-01, 1.90821492927058770002e-10
@@ -47,7 +48,7 @@ def bend(values_H: np.ndarray) -> None:
         values_H[i] = math.copysign(-less / (2.0 + less), x)
 
 
-@compiled
+@contracted
 def _add(into_KO: np.ndarray, values_KI: np.ndarray, weight_IO: np.ndarray) -> None:
     """`into += values weight`."""
     plans, inner = values_KI.shape
@@ -163,3 +164,76 @@ def pull_back(
         moves_NU[n] = back[0, size:]
         if n:
             latents_ND[n - 1] += back[0, :size]
+
+
+@compiled
+def _bent(into_PP: np.ndarray, values_PH: np.ndarray, turned_HP: np.ndarray, bend_H: np.ndarray) -> None:
+    """`into += values diag(bend) values'`; `turned` has room for the values turned over, zero beyond them."""
+    begun, units = values_PH.shape
+    for a in range(begun):
+        for i in range(units):
+            turned_HP[i, a] = values_PH[a, i]
+    _add(into_PP, values_PH * bend_H, turned_HP)
+
+
+@compiled
+def push_on(
+    found_NPD: np.ndarray,
+    curvature_PP: np.ndarray,
+    push_NPU: np.ndarray,
+    begun_N: np.ndarray,
+    layers: tuple[np.ndarray, ...],
+    weights: tuple[np.ndarray, ...],
+    slopes: tuple[np.ndarray, ...],
+    bends: tuple[np.ndarray, ...],
+    last: np.ndarray,
+    linear: np.ndarray,
+    turn_NQS: np.ndarray,
+    twist_NQQ: np.ndarray,
+) -> None:
+    """Tangents of the latents into `found`, which comes as zeros, and curvature where there are `bends`.
+
+    Args:
+        begun_N: The first so many tangents are not zero in a row; never falls.
+        layers: Room for the units' tangents, zeros [P, H] each.
+        slopes, bends: Of the units, [N, H] each; bends of no row where no curvature is asked.
+        turn_NQS, twist_NQQ: Slopes and second derivatives of the products; without them Q is 0.
+    """
+    steps, count, size = found_NPD.shape
+    units, states = turn_NQS.shape[1], turn_NQS.shape[2]
+    own = layers[0].shape[1] - units
+    is_bent = len(bends[0]) > 0
+    x_PI = np.zeros((count, len(linear)))
+    widest = 0
+    for layer in layers:
+        widest = max(widest, layer.shape[1])
+    turned_HP = np.zeros((widest, count))
+    for n in range(steps):
+        p = begun_N[n]
+        x_PI[:p, size:] = push_NPU[n, :p]
+        for i in range(len(layers)):
+            into = layers[i][:p]
+            into[:] = 0.0
+            _add(into, x_PI[:p] if i == 0 else layers[i - 1][:p], weights[i])
+            if is_bent:
+                _bent(curvature_PP[:p], into, turned_HP[: into.shape[1]], bends[i][n])
+            for a in range(p):
+                for j in range(into.shape[1]):
+                    into[a, j] *= slopes[i][n, j]
+        after = found_NPD[n, :p]
+        _add(after, layers[len(layers) - 1][:p], last)
+        _add(after, x_PI[:p], linear)
+        if units:
+            seen_PQ = np.ascontiguousarray(layers[0][:p, own:])
+            for a in range(p):
+                for q in range(units):
+                    for s in range(states):
+                        after[a, s] += seen_PQ[a, q] * turn_NQS[n, q, s]
+            if is_bent:
+                twisted_PQ = np.zeros((p, units))
+                _add(twisted_PQ, seen_PQ, twist_NQQ[n])
+                for a in range(p):
+                    for q in range(units):
+                        turned_HP[q, a] = seen_PQ[a, q]
+                _add(curvature_PP[:p], twisted_PQ, turned_HP[:units])
+        x_PI[:p, :size] = after

@@ -17,13 +17,14 @@ first-order conditions of the true problem, whatever J it was found with.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from procmodel.control.limits import WEIGHT
 from procmodel.control.objective import convex
-from procmodel.control.qp import QuadraticProgram, Step
+from procmodel.control.qp import QuadraticProgram, Step, in_use
 from procmodel.control.sensitivities import Seeds, Sensitivity
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def subproblem(problem: Problem, lin: Linearisation, trial: Trial, price_NR: np.
     kept = excess_NR + reach_NR > 0.0
     row_N, limit_R = np.nonzero(kept)
     count = max(excess_NR.shape[1], 1)
-    used, slack_B = np.unique(problem.limits.segment_N[row_N] * count + limit_R, return_inverse=True)
+    used, slack_B = in_use(problem.limits.segment_N[row_N] * count + limit_R, len(problem.limits.advices_Q) * count)
     levels, low, high = _levels(problem, changes_MU)
     program = QuadraticProgram(
         hessian_PP=lin.hessian_PP,
@@ -190,4 +191,12 @@ def _levels(problem: Problem, changes_MU: np.ndarray) -> tuple[np.ndarray, np.nd
     level_MU = bounds.start_U / span_U + np.cumsum(changes_MU, axis=0)
     low_MU = np.minimum(bounds.low_NU[at] / span_U - level_MU, 0.0)
     high_MU = np.maximum(bounds.high_NU[at] / span_U - level_MU, 0.0)
-    return np.kron(np.tril(np.ones((blocks, blocks))), np.eye(mvs)), low_MU.ravel(), high_MU.ravel()
+    return _sums(blocks, mvs), low_MU.ravel(), high_MU.ravel()
+
+
+@cache
+def _sums(blocks: int, mvs: int) -> np.ndarray:
+    """From changes to levels, [A, P]; not to be written to."""
+    sums_AP = np.kron(np.tril(np.ones((blocks, blocks))), np.eye(mvs))
+    sums_AP.flags.writeable = False
+    return sums_AP

@@ -107,12 +107,17 @@ class Late(NamedTuple):
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
 
-def compiled(function: _Function) -> _Function:
+def compiled(function: _Function, **options: Any) -> _Function:
     """Machine code without the interpreter lock, kept beside the source where that folder can be written."""
     try:
-        return cast(_Function, njit(cache=True, nogil=True, error_model="numpy")(function))
+        return cast(_Function, njit(cache=True, nogil=True, error_model="numpy", **options)(function))
     except RuntimeError:  # no folder for the cache: compile in every process
-        return cast(_Function, njit(nogil=True, error_model="numpy")(function))
+        return cast(_Function, njit(nogil=True, error_model="numpy", **options)(function))
+
+
+def contracted(function: _Function) -> _Function:
+    """As `compiled`; a product and the sum that it goes into may be one operation, rounded once."""
+    return compiled(function, fastmath={"contract"})
 
 
 def inlined(function: _Function) -> _Function:

@@ -22,6 +22,8 @@ def changed_plant(
         PlantFileError: A tag is unknown, has no such limit, the limits cross, leave the `valid` ones, or would let an
             MV go further than the plant file does; a status does not fit its tag.
     """
+    if not limits and not statuses:
+        return plant
     tags = dict(plant.tags)
     for name, sides in (limits or {}).items():
         tag = _known(plant, name, "limits")

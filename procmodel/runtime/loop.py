@@ -9,6 +9,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from itertools import islice
 from typing import Protocol
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from procmodel.advice import Advice, GivenUp, Mode, Proposal, Sink, guard
 from procmodel.advice.instruments import Fault, Instruments
+from procmodel.control.by_hand import by_hand
 from procmodel.control.plan import Plan
 from procmodel.control.threads import on_one_core
 from procmodel.data.window import Columns, Scaler
@@ -119,7 +121,7 @@ class Advisor:
             measured=self._present(plant, rows_RC, measured, faults, dropped),
             newest=newest,
             now=now,
-            surprise=surprise(self.model, self.scaler, Columns.of(plant), rows_RC, self.error_covariance_YY),
+            surprise=surprise(self._seer, self.scaler, Columns.of(plant), rows_RC, self.error_covariance_YY),
             surprise_limit=self.surprise_limit,
             support=None if self.support is None or plan is None else self._support(plan),
             support_limit=None if self.support is None or plan is None else self.support.limit,
@@ -134,6 +136,10 @@ class Advisor:
             clock_step=clock_step,
         )
         return advice, plan
+
+    @cached_property
+    def _seer(self) -> WorldModel:
+        return by_hand(self.model)
 
     def _ceilings(self) -> tuple[Ceiling, ...]:
         if self.surprise_limit is None:

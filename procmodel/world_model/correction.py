@@ -32,6 +32,8 @@ from statistics import NormalDist
 
 import numpy as np
 
+from procmodel.data.kernels import compiled
+
 BEYOND = 2.0
 """Usual errors beyond which a past error is taken for the model's own; 95 % of what disturbances do lies within."""
 PERSISTENT = 120
@@ -167,10 +169,27 @@ def _held(found_NY: np.ndarray) -> np.ndarray:
 def _lasting(errors_NmY: np.ndarray, memory: int) -> Lasting:
     """Over the long memory, [..., N, Y]; NaN where there is no error."""
     errors = errors_NmY[..., :memory, :]
-    good = np.isfinite(errors)
-    span = np.where(good, np.arange(1, errors.shape[-2] + 1)[:, None], 0).max(axis=-2, initial=0)
-    known = np.where(good, errors, 0.0)
-    return _of_sums(good.sum(axis=-2), known.sum(axis=-2), (known**2).sum(axis=-2), span, memory)
+    shape = (*errors.shape[:-2], errors.shape[-1])
+    sums = np.zeros((4, int(np.prod(shape[:-1])), shape[-1]))
+    _sum_up(np.ascontiguousarray(errors).reshape(-1, *errors.shape[-2:]), *sums)
+    count, total, squares, span = sums.reshape(4, *shape)
+    return _of_sums(count, total, squares, span, memory)
+
+
+@compiled
+def _sum_up(
+    errors_BmY: np.ndarray, count_BY: np.ndarray, sums_BY: np.ndarray, squares_BY: np.ndarray, span_BY: np.ndarray
+) -> None:
+    """Over good errors, newest first, and the oldest of them into `span`: in one pass, where numpy makes eight."""
+    for b in range(errors_BmY.shape[0]):
+        for m in range(errors_BmY.shape[1]):
+            for y in range(errors_BmY.shape[2]):
+                error = errors_BmY[b, m, y]
+                if np.isfinite(error):
+                    count_BY[b, y] += 1.0
+                    sums_BY[b, y] += error
+                    squares_BY[b, y] += error * error
+                    span_BY[b, y] = m + 1.0
 
 
 def _of_sums(count: np.ndarray, sums: np.ndarray, squares: np.ndarray, span: np.ndarray, memory: int) -> Lasting:

@@ -208,3 +208,14 @@ def test_a_model_in_single_precision_or_of_another_kind_is_left_to_torch() -> No
     assert cell_of(latent_model(PLANT).float()) is None
     assert cell_of(gru_model(PLANT).float()) is None
     assert cell_of(object()) is None
+
+
+@ALL
+def test_margins_and_read_outs_without_derivatives_are_those_of_torch(name: str) -> None:
+    by_hand, by_torch = forecaster(name), forecaster(name, by_hand=False)
+    plans = moves(by_hand, changes(by_hand), changes(by_hand, seed=8))
+    one, other = by_hand.forecast(now(), plans), by_torch.forecast(now(), plans)
+    np.testing.assert_allclose(one.y_KNY, other.y_KNY, atol=1e-12)
+    margin_KN = by_hand.heads[0].margin(one.latents_KND).numpy() - by_hand.allowance_NG[:, 0]
+    np.testing.assert_allclose(one.margins_KNG[..., 0], margin_KN, atol=1e-12)
+    assert np.ptp(margin_KN) > 0.1

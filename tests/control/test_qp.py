@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from procmodel.control import engines
 from procmodel.control.limits import SLACK_CURVATURE
-from procmodel.control.qp import SOLVERS, QuadraticProgram, QuadraticSolver
+from procmodel.control.qp import SOLVERS, QuadraticProgram, QuadraticSolver, in_use
 from procmodel.control.ranks import solve_by_rank
 
 BLOCKS, MVS, ROWS = 4, 2, 40
@@ -245,3 +245,13 @@ def test_rows_that_join_when_broken_give_the_whole_programs_answer(hardness: flo
         np.testing.assert_allclose(step.slack_Q, whole.slack_Q, atol=1e-6)
         np.testing.assert_allclose(step.price_B, whole.price_B, atol=1e-3)
         assert objective(program, step.change_P) == pytest.approx(by_ipopt(program), rel=1e-5, abs=1e-5)
+
+
+def test_numbers_in_use_are_those_that_sorting_finds() -> None:
+    rng = np.random.default_rng(5)
+    for count in (1, 7, 40):
+        values = rng.integers(0, count, size=rng.integers(0, 30))
+        used, at = in_use(values, count)
+        expected, expected_at = np.unique(values, return_inverse=True)
+        np.testing.assert_array_equal(used, expected)
+        np.testing.assert_array_equal(at, expected_at)

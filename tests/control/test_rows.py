@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from control_fakes import COLUMN, latent_model, make_plant, model_with_products
 
+from procmodel.control import fused
 from procmodel.control.fused import DenseCell, cell_of
 from procmodel.control.rows import bend
 
@@ -34,3 +35,31 @@ def test_a_plan_does_not_depend_on_which_others_are_rolled_out_with_it(make: obj
     together = cell.roll(latent_D, u_KNU, d_NV).latents_KND
     for k in range(5):
         np.testing.assert_array_equal(cell.roll(latent_D, u_KNU[k : k + 1], d_NV).latents_KND[0], together[k])
+
+
+@pytest.mark.parametrize("make", [latent_model, model_with_products])
+@pytest.mark.parametrize("bent", [False, True])
+def test_compiled_tangents_are_those_of_matrix_products(
+    make: object, bent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(2)
+    begun_N = np.array([2, 2, 4, 4, 4, 6, 6, 6, 6])
+    push_NPU = rng.normal(size=(9, 6, 2)) * (np.arange(6) < begun_N[:, None])[..., None]
+    latent_D, u_KNU, d_NV = rng.normal(size=7), rng.normal(size=(2, 9, 2)), rng.normal(size=(9, 1))
+    seed_ND = rng.normal(size=(9, 7))
+    found = []
+    for narrow in (fused.NARROW, 0):
+        monkeypatch.setattr(fused, "NARROW", narrow)
+        cell = cell_of(make(make_plant(COLUMN)))  # type: ignore[operator]
+        assert isinstance(cell, DenseCell)
+        tape = cell.roll(latent_D, u_KNU, d_NV)
+        bends = cell.adjoint(tape, 1, seed_ND).bends if bent else ()
+        found.append(cell.tangents(tape, 1, push_NPU, begun_N, bends))
+    (compiled_NPD, curvature), (plain_NPD, plain_curvature) = found
+    assert np.abs(plain_NPD).max() > 0.1
+    np.testing.assert_allclose(compiled_NPD, plain_NPD, atol=1e-13)
+    if bent:
+        assert np.abs(plain_curvature).max() > 1e-3
+        np.testing.assert_allclose(curvature, plain_curvature, atol=1e-12)
+    else:
+        assert curvature is None is plain_curvature

@@ -11,6 +11,7 @@ from procmodel.world_model.correction import (
     BiasFilter,
     LastingTrust,
     Trust,
+    _lasting,
     corrected,
     correction,
     doubt_of,
@@ -157,3 +158,20 @@ def test_noise_is_told_from_a_walk_and_from_what_is_smooth() -> None:
     np.testing.assert_allclose(reading_noise([read[:15_000], read[15_000:]]), noise, rtol=0.03)
     assert reading_noise([plain])[1] == 0.0
     assert reading_noise([np.full((10, 1), np.nan)]) == 0.0
+
+
+def test_a_long_memory_skips_gaps_and_counts_from_the_oldest_error() -> None:
+    rng = np.random.default_rng(6)
+    errors = rng.normal(size=(2, 5, 9, 3))
+    errors[rng.uniform(size=errors.shape) < 0.3] = np.nan
+    errors[1, 2, :, 1] = np.nan
+    errors[0, :, 6:] = np.inf
+    found = _lasting(errors, 8)
+    for at in np.ndindex(2, 5, 3):
+        seen = errors[at[0], at[1], :8, at[2]]
+        good = np.flatnonzero(np.isfinite(seen))
+        if not len(good):
+            assert np.isnan(found.mean[at])
+            continue
+        assert found.mean[at] == pytest.approx(seen[good].mean() * (good[-1] + 1) / 8, abs=1e-12)
+        assert found.sigma[at] == pytest.approx(seen[good].std(), abs=1e-7)
