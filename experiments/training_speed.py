@@ -198,7 +198,7 @@ def measured(settings: Settings, repeats: int) -> dict[str, Any]:
 def study(quick: bool) -> Outcome:
     """Windows per second of training, against one preloaded batch and against a per-window loader."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # its banners are not about speed
-    repeats = 1 if quick else 3
+    repeats = 1 if quick else 7
     short = {"epochs": 1, "batches": 5} if quick else {}
     table = {
         "free run of 30 rows": measured(replace(SETTINGS, **short), repeats),
