@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments import results
 from experiments.contract import Outcome, run_experiment
 from experiments.plant_tests import choose_tests, make_tests
 from procmodel.data import condition
@@ -234,11 +236,16 @@ def lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     return out
 
 
-def study_of(study: Study) -> Outcome:
-    runs = [one_plant(name, seed, study) for name in study.plants for seed in study.seeds]
+def study_of(study: Study, kept: Sequence[Mapping[str, Any]] = ()) -> Outcome:
+    """The study, with runs of an earlier one beside it for plants that are not run."""
+    runs = [*kept, *(one_plant(name, seed, study) for name in study.plants for seed in study.seeds)]
+    runs.sort(key=lambda run: (REFERENCE_PLANTS.index(run["plant"]), run["seed"]))
     return Outcome(
         values=summary(runs),
-        results={"study": dataclasses.asdict(study), "runs": runs},
+        results={
+            "study": {**dataclasses.asdict(study), "plants": list(dict.fromkeys(run["plant"] for run in runs))},
+            "runs": runs,
+        },
         seeds=study.seeds,
         lines=lines(runs),
     )
@@ -248,6 +255,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--plants", default="")
     parser.add_argument("--seeds", default="0")
+    parser.add_argument("--others-stored", action="store_true")
     chosen, rest = parser.parse_known_args(argv)
     full = dataclasses.replace(
         Study(),
@@ -256,8 +264,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
 
     def gains(quick: bool) -> Outcome:
-        """Gains from operators' data; --plants a,b and --seeds 0,1 choose what is run."""
-        return study_of(QUICK if quick else full)
+        """Gains from operators' data; --plants a,b and --seeds 0,1 choose what is run, --others-stored takes the other
+        plants from the stored run."""
+        stored = json.loads((results.STORE / "gains.json").read_text()) if chosen.others_stored else None
+        kept = [run for run in stored["results"]["runs"] if run["plant"] not in full.plants] if stored else []
+        return study_of(QUICK if quick else full, kept)
 
     return run_experiment("gains", gains, rest)
 

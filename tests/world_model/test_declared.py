@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,3 +116,25 @@ def test_a_true_sign_that_a_short_record_has_wrong_costs_it_little(runs: Runs) -
         assert ends(found)[pair] * declared[pair] > 0.0
         assert one_row_error(found, some) < 1.1 * one_row_error(linear, some)
     assert wrong >= 3
+
+
+class Bent:
+    """Products that make a CV's answer to the first input depend on where the second stands."""
+
+    def __init__(self, pull_N: np.ndarray) -> None:
+        self.pull_N = pull_N
+
+    def added(self, x_BN: np.ndarray, v_BV: np.ndarray) -> np.ndarray:
+        return np.asarray(0.2 * np.sign(v_BV[:, 1:]) * v_BV[:, :1] * self.pull_N)
+
+
+def test_where_answers_differ_from_point_to_point_nine_in_ten_get_the_sign(linear: LinearState, runs: Runs) -> None:
+    declared = np.zeros((2, 2))
+    declared[0, 1] = -np.sign(ends(linear)[0, 1])
+    bent: Any = Bent(linear.C[1])
+    found = impose_signs(linear, bent, runs, declared, ROWS)
+    now, v_next, _ = following(linear, runs)
+    some = np.random.default_rng(0).integers(0, len(now), 400)
+    answers = declared_module._answers(found, bent, now[some], v_next[some], 2, ROWS)[0, 1] * declared[0, 1]
+    assert answers.std() > LEAST_ANSWER  # else this would be the case without products
+    assert (answers > 0).mean() >= 0.85
