@@ -28,9 +28,6 @@ BLOCKS = 6
 """Parts of the record, each left out once."""
 MOST = 50_000
 """Rows that are fitted at most, evenly over the record: more fill the memory and change little."""
-KEPT = 0.75
-"""Share of what least squares finds: random steps go further than the record and add up over rows
-(docs/closed-loop-data.md)."""
 SURE = 2.0
 """So many standard errors over the blocks must products help at all, and so much help is given up for more ridge."""
 
@@ -106,7 +103,7 @@ def fit_products(linear: LinearState, runs: Sequence[tuple[Array, Array]]) -> Pr
     if help_FR[best, ridge] <= SURE * error:
         return None
     ridge = np.flatnonzero(help_FR[best] >= help_FR[best, ridge] - SURE * error)[-1]
-    weights = KEPT * _solved(fit.features.T @ fit.features, fit.features.T @ rows.missed, len(seen), RIDGES[ridge])
+    weights = _solved(fit.features.T @ fit.features, fit.features.T @ rows.missed, len(seen), RIDGES[ridge])
     quadratic, slope, rest = _unfolded(fit, weights @ np.linalg.inv(whiten), seen.shape[1])
     return Products(
         centre=centre, rate=rate, quadratic=quadratic, slope=slope, rest=rest, gain=float(help_FR[best, ridge]),

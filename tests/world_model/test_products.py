@@ -48,18 +48,6 @@ def test_a_gain_that_depends_on_the_level_is_found_under_feedback() -> None:
     assert missed[True] < 0.6 * missed[False]
 
 
-def test_a_share_of_what_least_squares_finds_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = record(0.08)
-    linear = linear_of(runs)
-    kept = fit_products(linear, runs)
-    monkeypatch.setattr(products_module, "KEPT", 1.0)
-    whole = fit_products(linear, runs)
-    assert kept is not None
-    assert whole is not None
-    x, v = np.random.default_rng(1).normal(size=(50, 2)), np.random.default_rng(2).normal(size=(50, 1))
-    np.testing.assert_allclose(kept.added(x, v), 0.75 * whole.added(x, v), rtol=1e-9, atol=1e-12)
-
-
 def test_where_nothing_curves_there_are_none() -> None:
     runs = record(0.0)
     assert fit_products(linear_of(runs), runs) is None
