@@ -16,7 +16,8 @@ as it is: name a new folder after a change to what trains, plans or judges.
 from __future__ import annotations
 
 import argparse
-import pickle
+import dataclasses
+import json
 import sys
 import tempfile
 import time
@@ -36,6 +37,7 @@ from procmodel.evaluation.closed_loop import run_trials
 from procmodel.evaluation.controllers import AdviceControl, Controller, OracleControl
 from procmodel.evaluation.oracle import Oracle
 from procmodel.evaluation.trial import ClosedLoop, Trial
+from procmodel.metrics import LoopFigures
 from procmodel.plant import load_plant
 from procmodel.simulation import ReferencePlant, record, reference_plant
 
@@ -124,7 +126,7 @@ def _trials(
     folder.mkdir(parents=True, exist_ok=True)
     kept: dict[str, tuple[Trial, ...]] = {controller.name: () for controller in controllers}
     for done, seed in enumerate(seeds):
-        file = folder / f"{seed}.pickle"
+        file = folder / f"{seed}.json"
         if not file.exists():
             if time.monotonic() > until:
                 raise ProcmodelError(
@@ -133,12 +135,28 @@ def _trials(
                 )
             loop = run_trials(reference, controllers, [seed], rows=rows, warmup=warmup)
             part = file.with_suffix(".part")
-            part.write_bytes(pickle.dumps(loop.trials))
-            part.rename(file)
+            told = {name: dataclasses.asdict(trial) for name, (trial,) in loop.trials.items()}
+            part.write_text(json.dumps(told, default=lambda array: array.tolist()))
+            part.replace(file)
             print(f"{reference.plant.name}: episode {done + 1} of {len(seeds)}", file=sys.stderr)
-        trials = pickle.loads(file.read_bytes())
-        kept = {name: (*found, *trials[name]) for name, found in kept.items()}
+        trials = json.loads(file.read_text())
+        kept = {name: (*found, _trial(trials[name])) for name, found in kept.items()}
     return ClosedLoop(reference=reference, seeds=seeds, rows=rows, warmup=warmup, trials=kept)
+
+
+def _trial(told: dict[str, Any]) -> Trial:
+    """A trial as its file tells it: arrays are lists there, and ranks are text."""
+    figures = told["figures"]
+    by_rank = {name: {int(rank): share for rank, share in figures[name].items()} for name in ("violation", "violated")}
+    arrays = {name: np.array(value) for name, value in told.items() if isinstance(value, list) and name != "holds"}
+    return Trial(
+        **{
+            **told,
+            **arrays,
+            "holds": tuple((row, why) for row, why in told["holds"]),
+            "figures": LoopFigures(**{**figures, **by_rank, "travel": np.array(figures["travel"])}),
+        }
+    )
 
 
 def main() -> int:
