@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import signal
 import warnings
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,7 @@ def _fit(trainer: lightning.Trainer, fit: Fit, feed: Feed, checkpoint: Path | No
         KeyboardInterrupt: As pressed; Lightning makes it an exit of the process.
         LostError: Another process has gone.
     """
+    handler = signal.getsignal(signal.SIGINT)
     try:
         with warnings.catch_warnings():
             # Advice on loaders and workers that does not fit batches cut by index.
@@ -215,6 +217,9 @@ def _fit(trainer: lightning.Trainer, fit: Fit, feed: Feed, checkpoint: Path | No
             raise KeyboardInterrupt from stop
         raise
     except RuntimeError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # pressed between two epochs: Lightning falls over it
+            signal.signal(signal.SIGINT, handler)
+            raise error.__context__ from None
         processes.raise_if_lost(error)
         raise
 

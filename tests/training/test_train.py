@@ -241,6 +241,18 @@ def test_a_stop_while_the_epoch_is_kept_leaves_the_one_before(tmp_path: Path, mo
     assert told.seen[0][0] == EPOCH + 1
 
 
+def test_a_stop_between_two_epochs_is_a_stop_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+
+    def pressed(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torch.utils.data._utils.fetch._IterableDatasetFetcher.__init__", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_record(), tiny_plant(), tmp_path)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
 # ---- runs that are refused
 
 
