@@ -30,11 +30,14 @@ class Fault:
     Attributes:
         rows: How many of the newest; all of the history where none is believed.
         why: In words.
+        moved: Of an MV that went further than an advice may: per such move, how many rows show it, and where the MV
+            stood before [unit]. Empty for any other fault.
     """
 
     tag: str
     rows: int
     why: str
+    moved: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +107,8 @@ def _moved_by_others(values_R: np.ndarray, tag: Tag) -> Fault | None:
         return None
     step = f"{steps[far[-1]]:+.4g} {tag.unit}"
     why = f"it moved by {step} in one row, which no advice did; wait until it has settled"
-    return Fault(tag=tag.name, rows=int(age[far[-1]]), why=why)
+    moved = tuple((int(age[at]), float(values_R[known[at]])) for at in far)
+    return Fault(tag=tag.name, rows=moved[-1][0], why=why, moved=moved)
 
 
 def _why(newest: float, last: float, bounds: tuple[float, float], normal: Normal, frozen: int, unit: str) -> str:

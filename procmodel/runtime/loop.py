@@ -29,7 +29,11 @@ from procmodel.runtime.mode import Ceiling, actual_mode
 from procmodel.runtime.ticks import ORDINARY, Orders, Tick
 from procmodel.world_model.protocol import WorldModel
 from procmodel.world_model.support import Support
-from procmodel.world_model.surprise import surprise
+from procmodel.world_model.surprise import evidence, surprise
+
+# An MV that somebody moved is believed at once where what the CVs did is a thousand times as likely with the move as
+# without it [nats].
+BORNE_OUT = math.log(1000.0)
 
 
 class Planner(Protocol):
@@ -108,6 +112,7 @@ class Advisor:
             still, dropped = _left_alone(plant, orders.out_of_service)
             if self.instruments is not None:
                 rows_RC, faults = replace(self.instruments, plant=plant).judge(rows_RC, ignored=dropped)
+                faults = {name: fault for name, fault in faults.items() if not self._borne_out(rows_RC, fault)}
             plan = self.planner.plan(
                 rows_RC, setpoints=setpoints, previous=previous, deadline=self.deadline, **orders.asked()
             )
@@ -140,6 +145,22 @@ class Advisor:
     @cached_property
     def _seer(self) -> WorldModel:
         return by_hand(self.model)
+
+    def _borne_out(self, rows_RC: np.ndarray, fault: Fault) -> bool:
+        """Whether the CVs show that an MV was truly moved, and not only its signal."""
+        if self.error_covariance_YY is None:
+            return False
+        return bool(fault.moved) and all(
+            self._evidence_of_move(rows_RC, fault.tag, rows, before) > BORNE_OUT for rows, before in fault.moved
+        )
+
+    def _evidence_of_move(self, rows_RC: np.ndarray, tag: str, rows: int, before: float) -> float:
+        """How much better the CVs of the newest rows fit an MV as it was measured than one that stayed [nats]."""
+        newest_RC = rows_RC[-(self._seer.rows + rows) :]
+        stayed_RC = newest_RC.copy()
+        stayed_RC[-rows:, self.plant.columns.index(tag)] = before
+        columns, covariance_YY = Columns.of(self.plant), self.error_covariance_YY
+        return evidence(self._seer, self.scaler, columns, newest_RC, stayed_RC, covariance_YY)
 
     def _ceilings(self) -> tuple[Ceiling, ...]:
         if self.surprise_limit is None:

@@ -99,6 +99,26 @@ def surprises(
     return out
 
 
+def evidence(
+    model: WorldModel,
+    scaler: Scaler,
+    columns: Columns,
+    rows_RC: np.ndarray,
+    other_RC: np.ndarray,
+    covariance_YY: np.ndarray | None = None,
+) -> float:
+    """How much better the CVs fit one history than another that differs in its newest rows [nats].
+
+    Logarithm of the ratio of the two likelihoods, for errors one row ahead that are Gaussian with the covariance of
+    those on normal rows. Above 0 the first fits better; 0 where no CV was good or the history is too short to tell.
+    """
+    if len(rows_RC) <= model.rows:
+        return 0.0
+    good = np.isfinite(rows_RC[model.rows :, list(columns.cv)]).sum(axis=1)
+    fits, others = (surprises(model, scaler, columns, rows, covariance_YY) for rows in (rows_RC, other_RC))
+    return float(np.nansum(good * (others - fits))) / 2
+
+
 def surprise(
     model: WorldModel,
     scaler: Scaler,

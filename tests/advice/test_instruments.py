@@ -189,3 +189,14 @@ def test_a_valve_signal_that_spiked_for_one_row_and_came_back_is_believed(instru
 def test_a_valve_that_jumped_behind_a_gap_is_waited_for(instruments: Instruments) -> None:
     assert "which no advice did" in fault_of_valve(instruments, [math.nan, 60.0])
     assert fault_of_valve(instruments, [math.nan, 48.0]) == ""  # two advices of at most 5 may have led there
+
+
+def test_a_move_by_hand_is_told_with_where_the_valve_stood_before(instruments: Instruments) -> None:
+    rows_RC, c = record(instruments.plant)[100 : 100 + ROWS], at(instruments.plant, "FC1.SP")
+    rows_RC[:, c] = 40.0
+    rows_RC[-2:, c] = [48.0, 56.0]
+    assert instruments.judge(rows_RC)[1]["FC1.SP"].moved == ((2, 40.0), (1, 48.0))
+    rows_RC[-2:, c] = [48.0, 49.0]
+    assert instruments.judge(rows_RC)[1]["FC1.SP"].moved == ((2, 40.0),)
+    rows_RC[-2:, c] = np.nan
+    assert instruments.judge(rows_RC)[1]["FC1.SP"].moved == ()

@@ -266,6 +266,43 @@ def test_samples_that_are_not_believed_are_gaps_for_the_planner_and_unknown_to_t
     assert "LI1.PV is not to be believed for 6 rows" in held.reason
 
 
+def moved_by_hand(plant: Plant, shown: list[float], truly: list[float]) -> tuple[Advice, Plan | None]:
+    """Advice where the valve shows these newest values, and the level goes with those."""
+    normals = dict.fromkeys(plant.columns, Normal(low=-np.inf, high=np.inf, jump=np.inf, still=np.inf))
+    of = advisor(
+        plant,
+        a_plan(plant, valve=shown[-1]),
+        instruments=Instruments(plant=plant, normals=normals),
+        error_covariance_YY=np.diag([0.01, 0.01]),
+    )
+    rows_RC, valve, level = history(plant), plant.columns.index("FC1.SP"), plant.columns.index("LI1.PV")
+    rows_RC[-len(shown) :, valve] = shown
+    rows_RC[-len(truly) :, level] += np.cumsum((np.array(truly) - 40.0) / 10.0)
+    return advise(of, rows_RC)
+
+
+def test_a_valve_moved_by_hand_is_believed_at_once_where_the_level_went_with_it(small_plant: Plant) -> None:
+    advice, _ = moved_by_hand(small_plant, [50.0], [50.0])
+    assert advice.is_move
+    assert advice.setpoints["FC1.SP"] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("shown", "truly"),
+    [
+        ([50.0], [40.0]),  # the signal alone
+        ([50.0, 33.0], [40.0, 40.0]),  # a bad signal may come back on the other side
+        ([50.0, 60.0], [50.0, 50.0]),  # a hand on the valve, and then a bad signal
+    ],
+)
+def test_a_valve_whose_move_the_level_does_not_show_is_waited_for(
+    small_plant: Plant, shown: list[float], truly: list[float]
+) -> None:
+    advice, _ = moved_by_hand(small_plant, shown, truly)
+    assert "FC1.SP is not to be believed" in advice.reason
+    assert "which no advice did" in advice.reason
+
+
 def test_a_plan_that_leaves_what_the_record_showed_is_a_hold(small_plant: Plant) -> None:
     support = Support(centre_D=np.zeros(2), whiten_KD=np.eye(2), limit=3.0)
     near, far = (a_plan(small_plant, latents=np.full((STEPS, 2), size)) for size in (2.9, 3.1))

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from latent_fakes import COLUMNS, ROWS, trained
+from scipy.stats import multivariate_normal
 from torch import Tensor
 
 import procmodel.world_model.surprise as surprise_module
 from procmodel.data.window import Columns, Scaler, Window
-from procmodel.world_model.surprise import MEMORY, error_covariance, surprise, surprises
+from procmodel.world_model.surprise import MEMORY, error_covariance, evidence, surprise, surprises
 
 TAGS = Columns(mv=(0,), cv=(1, 2), dv=(3,), count=4)
 SCALER = Scaler(centre=np.array([40.0, 300.0, 5.0, -7.0]), spread=np.array([4.0, 20.0, 0.5, 3.0]))
@@ -150,3 +151,23 @@ def test_a_covariance_of_errors_with_gaps_can_be_solved_with() -> None:
     assert np.linalg.eigvalsh(covariance).min() > 0
     assert covariance[2, 2] == pytest.approx(1.0, rel=1e-4)
     assert np.linalg.eigvalsh(error_covariance(np.zeros((5, 2)))).min() > 0
+
+
+def test_evidence_is_the_logarithm_of_the_ratio_of_two_gaussian_likelihoods() -> None:
+    rows, covariance = record(33), np.array([[0.04, 0.01], [0.01, 0.09]])
+    other = rows.copy()
+    other[-1, 0] += 2.0 * SCALER.spread[0]  # the CVs would have come out by 2 G higher
+    found = evidence(Knows(), SCALER, TAGS, rows, other, covariance)
+    told = [multivariate_normal(np.zeros(2), covariance).logpdf(error) for error in ([0.0, 0.0], [-1.0, 0.4])]
+    assert found == pytest.approx(told[0] - told[1])
+    assert evidence(Knows(), SCALER, TAGS, other, rows, covariance) == pytest.approx(-found)
+
+
+def test_where_no_cv_is_good_nothing_speaks_for_either_history() -> None:
+    rows = record(33)
+    other = rows.copy()
+    other[-1, 0] += 2.0 * SCALER.spread[0]
+    for each in (rows, other):
+        each[-1, [1, 2]] = np.nan
+    assert evidence(Knows(), SCALER, TAGS, rows[-3:], other[-3:]) == 0.0
+    assert evidence(Knows(), SCALER, TAGS, rows[-2:], other[-2:]) == 0.0  # too short to tell
