@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 
 from procmodel.errors import InputError
 from procmodel.tracking import Tracker, code_version
+from procmodel.tracking.run import store_of, with_client
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +101,25 @@ def test_a_folder_that_cannot_be_written_is_an_input_error(tmp_path: Path) -> No
         Tracker(tmp_path / "runs", experiment="e", name="n"),
     ):
         pass
+
+
+@pytest.mark.parametrize("what", ["a folder", "no database"])
+def test_a_store_that_cannot_be_opened_is_one_error_at_once(
+    tmp_path: Path, what: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "mlflow.db"
+    store.mkdir() if what == "a folder" else store.write_text("no database at all" * 100)
+    with pytest.raises(InputError, match=r"mlflow\.db cannot be used .* Make the folder writable, or move a damaged"):
+        with_client(*store_of(tmp_path), lambda client: client.search_experiments())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_store_that_another_process_writes_to_can_be_read(out: Path) -> None:
+    with Tracker(out, experiment="reading", name="train"), closing(sqlite3.connect(out / "mlflow.db")) as other:
+        other.execute("BEGIN IMMEDIATE")
+        found = with_client(*store_of(out), lambda client: client.get_experiment_by_name("reading"))
+        other.rollback()
+    assert found.name == "reading"
 
 
 def test_a_store_lost_on_the_way_is_told_once_and_stops_no_training(

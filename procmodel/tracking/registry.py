@@ -102,7 +102,7 @@ class Registry:
             client.set_registered_model_alias(plant, ALIAS, version)
             return version
 
-        return with_client(self.uri, self.local, move)
+        return with_client(self.uri, self.local, move, writes=True)
 
     def trained_by(self, plant: str, model: str) -> str | None:
         """The run that trained a model, by the hash of its files; None where this store does not know it."""

@@ -10,10 +10,11 @@ import logging
 import math
 import os
 import re
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -142,7 +143,7 @@ class Tracker:
         def open_run(client: Any) -> Run:
             return _create(client, self._experiment_id(client), self._name, self._parent)
 
-        run = with_client(self.uri, self.local, open_run)
+        run = with_client(self.uri, self.local, open_run, writes=True)
         self._opened = _ending(run)
         self._opened.__enter__()
         run.tags(self._tags)
@@ -171,12 +172,14 @@ def store_of(out: Path, uri: str | None = None) -> tuple[str, bool]:
     return named or f"sqlite:///{(out / 'mlflow.db').resolve()}", not named
 
 
-def with_client(uri: str, local: bool, act: Callable[[Any], T]) -> T:
+def with_client(uri: str, local: bool, act: Callable[[Any], T], *, writes: bool = False) -> T:
     """`act(client)` on the store, without its libraries' talk.
 
     Raises:
-        InputError: It cannot be reached.
+        InputError: It cannot be reached, or not be written to where it has to be.
     """
+    if local:
+        _require_open(uri, writes)
     os.environ.update(_NO_TELEMETRY)
     for key, value in _PATIENCE.items():
         os.environ.setdefault(key, value)
@@ -187,6 +190,19 @@ def with_client(uri: str, local: bool, act: Callable[[Any], T]) -> T:
             return act(MlflowClient(tracking_uri=uri, registry_uri=uri))
         except Exception as error:  # as in Run._try
             raise InputError(_unreachable(uri, local, error)) from None
+
+
+def _require_open(uri: str, writes: bool) -> None:
+    """Of a file that cannot be opened MLflow prints pages, and tries again for minutes."""
+    file = Path(uri.removeprefix("sqlite:///"))
+    try:
+        if not file.exists() and not os.access(file.parent, os.W_OK | os.X_OK):
+            raise PermissionError(f"{file.parent} cannot be written to")
+        if file.exists():
+            with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)) as store:
+                store.execute("BEGIN IMMEDIATE" if writes else "SELECT count(*) FROM sqlite_master")
+    except (OSError, sqlite3.Error) as error:
+        raise InputError(_unreachable(uri, True, error)) from None
 
 
 def _unreachable(uri: str, local: bool, error: Exception) -> str:
