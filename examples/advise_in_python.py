@@ -12,11 +12,10 @@ from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from procmodel.control.optimizer import Optimizer
+from procmodel.advisor import advisor_of
 from procmodel.data import condition
 from procmodel.data.historians import open_historian
 from procmodel.plant import Training, load_plant
-from procmodel.runtime.loop import Advisor
 from procmodel.simulation import record, reference_plant
 from procmodel.training.artifact import save_artifact
 from procmodel.training.train import train
@@ -33,19 +32,9 @@ def main(plant_file: Path, out: Path) -> None:
     artifact = train(dataset, plant, out / "scratch")
     save_artifact(artifact, out / "model")
 
-    model, scaler, doubt = artifact.model, artifact.scaler, artifact.calibration
-    planner = Optimizer(plant=plant, model=model, scaler=scaler, heads=artifact.heads, backoff_HY=doubt.backoff_HY)
-    advisor = Advisor(
-        plant=plant,
-        planner=planner,
-        model=model,
-        scaler=scaler,
-        surprise_limit=doubt.surprise_limit,
-        error_covariance_YY=doubt.error_covariance_YY,
-        name="example",
-    )
+    advisor = advisor_of(plant, artifact)
     end = dataset.start + timedelta(seconds=dataset.step * dataset.rows)
-    advice, _ = advisor.advise(dataset.values[-planner.rows_wanted :], newest=end, now=end)
+    advice, _ = advisor.advise(dataset.values[-advisor.rows_wanted :], newest=end, now=end)
     print(advice.action, "-", advice.reason)
     for move in advice.moves:
         print(f"{move.tag}: {move.current:.3f} -> {move.recommended:.3f} {move.unit} {move.clamp}")

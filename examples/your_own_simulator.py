@@ -74,8 +74,8 @@ def main() -> None:
     state = fit_n4sid([(scaled[:, columns.cv], scaled[:, [*columns.mv, *columns.dv]])], lags=20)
     model = LinearWorld(state, columns)
     optimizer = Optimizer(plant=plant, model=model, scaler=scaler)
-    advice = AdviceControl(Advisor(plant=plant, planner=optimizer, model=model, scaler=scaler), optimizer.rows_wanted)
-    trials = run_trials(reference, [advice, HoldControl()], seeds=[1, 2], rows=60, warmup=optimizer.rows_wanted)
+    advice = AdviceControl(Advisor(plant=plant, planner=optimizer, model=model, scaler=scaler))
+    trials = run_trials(reference, [advice, HoldControl()], seeds=[1, 2], rows=60, warmup=advice.history)
     for name, tried in trials.trials.items():
         end = np.mean([trial.y[-1] for trial in tried], axis=0)
         print(f"{name}: cost {trials.cost(name).mean():.2g}, at last {end[0]:.1f} degC and {end[1]:.2f} m")

@@ -29,7 +29,7 @@ import numpy as np
 import procmodel
 from experiments.contract import Outcome, in_json, run_experiment
 from experiments.learned import learned
-from procmodel.commands.advise import loop_of, optimizer_of
+from procmodel.advisor import advisor_of, optimizer_of
 from procmodel.commands.judge import Findings, judge_backtest
 from procmodel.commands.model import Place, dataset_of, model_of
 from procmodel.commands.progress import Progress
@@ -130,7 +130,7 @@ def repetition(reference: ReferencePlant, plant: Plant, artifact: Artifact, seed
         kept: dict[str, Any] = json.loads(stored.read_text())
         return kept
     record = operated(reference, seed)
-    optimizer, advisor = optimizer_of(plant, artifact), loop_of(plant, artifact)
+    optimizer, advisor = optimizer_of(plant, artifact), advisor_of(plant, artifact)
     half, late = ROWS // 2, 3 * ROWS // 5
     train, validation, test = (
         Stretch(name="record", start=a, stop=b) for a, b in ((0, half), (half, late), (late, ROWS))
@@ -140,7 +140,7 @@ def repetition(reference: ReferencePlant, plant: Plant, artifact: Artifact, seed
         rows=window_rows(plant), horizon=optimizer.horizon.steps,
     )  # fmt: skip
     found = backtest(
-        partial(loop_of, plant, artifact), optimizer, plant, artifact.scaler, record.dataset, (test,), judges,
+        partial(advisor_of, plant, artifact), optimizer, plant, artifact.scaler, record.dataset, (test,), judges,
         left_out=left_out, ticks=TICKS, workers=1,
     )  # fmt: skip
     assert found is not None  # the record has no gap

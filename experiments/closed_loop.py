@@ -22,7 +22,7 @@ import numpy as np
 
 import procmodel
 from experiments.contract import Outcome, run_experiment
-from procmodel.commands.advise import advisor_of, optimizer_of, soon
+from procmodel.advisor import advisor_of, soon
 from procmodel.commands.model import Place, dataset_of, ingest, model_of
 from procmodel.commands.progress import Progress
 from procmodel.control.optimizer import Optimizer
@@ -126,9 +126,8 @@ def train(name: str, folder: Path, rows: int) -> Trained:
     plant = load_plant(folder / "export" / "plant.yaml")
     dataset = dataset_of(plant, place, progress)
     artifact = model_of(plant, place, progress)
-    optimizer = optimizer_of(plant, artifact)
     linear = linear_controllers(plant, dataset, artifact.scaler)
-    learned = (AdviceControl(advisor_of(plant, artifact, optimizer), optimizer.rows_wanted), *linear)
+    learned = (AdviceControl(advisor_of(plant, artifact)), *linear)
     others = (PidControl(plant, LOOPS[name]), OperatorControl(), HoldControl(), OracleControl(Oracle(reference)))
     warmup = max(each.history for each in learned)
     return Trained(
@@ -173,7 +172,7 @@ def linear_controllers(plant: Plant, dataset: Dataset, scaler: Scaler) -> list[A
         reserve = soon(doubt.backoff_HY)
         optimizer = Optimizer(plant=without, model=model, scaler=scaler, backoff_HY=reserve, bias=doubt.bias)
         advisor = Advisor(plant=without, planner=optimizer, model=model, scaler=scaler, name=name)
-        found.append(AdviceControl(advisor, optimizer.rows_wanted, name=name))
+        found.append(AdviceControl(advisor, name=name))
     return found
 
 

@@ -23,7 +23,7 @@ from experiments.contract import Outcome, run_experiment
 from experiments.faults import KINDS, Kind, Situation, StoppableSolver, UnreliableModel
 from experiments.learned import Learned, learned
 from procmodel.advice import Advice
-from procmodel.commands.advise import advisor_of, optimizer_of
+from procmodel.advisor import advisor_of, optimizer_of
 from procmodel.runtime import Tick, run
 from procmodel.simulation import Simulator
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from experiments.contract import Outcome, run_experiment
-from procmodel.commands.advise import optimizer_of
+from procmodel.advisor import optimizer_of
 from procmodel.control.hierarchy import Hierarchy
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Plan

@@ -31,7 +31,7 @@ import polars as pl
 from connectors.memory import MemoryHistorian
 from experiments.closed_loop import key_of
 from experiments.worker import FILES, Asked, Worker
-from procmodel.commands.advise import advisor_of, optimizer_of
+from procmodel.advisor import advisor_of
 from procmodel.commands.model import Place
 from procmodel.data import condition
 from procmodel.plant import Plant, load_plant
@@ -145,7 +145,7 @@ def learned(plant: Plant, runs: Sequence[np.ndarray]) -> tuple[Advisor, Place]:
         print("Learning the world model", file=sys.stderr)
         save_artifact(train(condition(plant, MemoryHistorian(frames, plant.tags)), plant, place.scratch), place.model)
     artifact = load_artifact(place.model, plant)
-    return advisor_of(plant, artifact, optimizer_of(plant, artifact)), place
+    return advisor_of(plant, artifact), place
 
 
 def trial(plant: Plant, advisor: Advisor | None, worker: Asked, *, seed: int, disturbance: int = 0) -> dict[str, Any]:

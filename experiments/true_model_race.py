@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from experiments.contract import Outcome, run_experiment
-from procmodel.commands.advise import advisor_of, optimizer_of
+from procmodel.advisor import advisor_of, optimizer_of
 from procmodel.commands.model import Place, ingest, model_of
 from procmodel.commands.progress import Progress
 from procmodel.errors import ProcmodelError
@@ -91,7 +91,7 @@ def race(name: str, out: Path, seeds: tuple[int, ...], until: float, *, quick: b
         ingest(plant, place, progress)
     artifact = model_of(plant, place, progress)
     optimizer = optimizer_of(plant, artifact)
-    advice = AdviceControl(advisor_of(plant, artifact, optimizer), optimizer.rows_wanted)
+    advice = AdviceControl(advisor_of(plant, artifact))
     oracle = OracleControl(Oracle(reference))
     progress.stage("race", f"{name}: advice against IPOPT on the true equations")
     trials = _trials(reference, [advice, oracle], seeds, rows, optimizer.rows_wanted, out / "episodes", until).to_dict()

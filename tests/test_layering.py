@@ -33,6 +33,10 @@ FLOORS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "advice": ({"plant", "data"}, {"numpy", "rich"}),
     "runtime": ({"plant", "data", "advice", "world_model", "constraints", "control"}, {"numpy", "torch"}),
+    "advisor": (
+        {"plant", "advice", "world_model", "control", "runtime", "training"},
+        {"numpy"},
+    ),
     "evaluation": (
         {
             "plant",

@@ -9,38 +9,23 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from procmodel.advice import Advice, Mode
-from procmodel.advice.instruments import Instruments
+from procmodel.advice import Advice
+from procmodel.advisor import advisor_of, planner_of
 from procmodel.commands.explain import explanation, targets_of
 from procmodel.control.hierarchy import Hierarchy
-from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Plan
 from procmodel.data import condition
 from procmodel.data.historians import open_historian
 from procmodel.data.samples import Historian, utc_now
-from procmodel.errors import ArtifactError, DatasetError, HistorianError, PlantFileError
+from procmodel.errors import DatasetError, HistorianError, PlantFileError
 from procmodel.evaluation.gains import gain_gate
 from procmodel.evaluation.step_response import model_response
 from procmodel.plant import Plant, Status
 from procmodel.plant.changes import LimitChanges, changed_plant
-from procmodel.plant.slow import slow_plant
 from procmodel.runtime.announced import future_dvs, other_courses, read_announced
-from procmodel.runtime.loop import Advisor, Planner
+from procmodel.runtime.loop import Planner
 from procmodel.runtime.ticks import Orders
 from procmodel.training.artifact import Artifact
-from procmodel.world_model.correction import BiasFilter
-from procmodel.world_model.protocol import WorldModel
-from procmodel.world_model.slow import SlowRows
-
-REACT = 10
-"""Rows after which the next advice has answered what went wrong: doubt beyond them need not be kept in reserve now."""
-
-UNDER_ADVICE = 5.0
-"""Advice moves a plant more than its operators did, and to where they seldom went, so that its model is surprised more:
-on healthy ticks by up to 1.9 times the limit that held-back rows of the record give on the quadruple tank, and by up to
-4.4 times on the evaporator, at a pressure limit that its record of 8 days hardly touched (log of 2026-11-27)."""
-ANYTIME = 0.7
-"""Share of the time between two advices that planning may take; the best plan so far is advised when it is over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,83 +35,6 @@ class Advised:
     advice: Advice
     plan: Plan | None
     rows: np.ndarray
-
-
-def optimizer_of(plant: Plant, artifact: Artifact) -> Optimizer:
-    """The optimizer of a stored model, with doubt kept in reserve as it stands `REACT` rows ahead.
-
-    Raises:
-        ArtifactError: The plant file asks for members to be heard, and the model has but one.
-    """
-    heads = [dataclasses.replace(head, allowance_H=soon(head.allowance_H)) for head in artifact.heads]
-    return Optimizer(
-        plant=plant,
-        model=artifact.model,
-        scaler=artifact.scaler,
-        heads=heads,
-        backoff_HY=soon(artifact.calibration.backoff_HY),
-        bias=BiasFilter(trust=artifact.calibration.trust),
-        members=_members(plant, artifact),
-        soon=REACT,
-    )
-
-
-def _members(plant: Plant, artifact: Artifact) -> tuple[WorldModel, ...]:
-    """Members beside the first one, where the plant file gives them a say."""
-    are_futures = "members" in plant.advice.scenarios
-    if not are_futures and not plant.advice.member_spread:
-        return ()
-    if len(artifact.members) < 2:
-        raise ArtifactError(
-            f"advice.{'scenarios' if are_futures else 'member_spread'} of plant {plant.name!r} asks for the members of "
-            "the model, which has one. Set training.members to 2 or more and train it again with 'procmodel train', or "
-            "remove it from the plant file."
-        )
-    return artifact.members[1:]
-
-
-def planner_of(plant: Plant, artifact: Artifact, slow: Artifact | None) -> Optimizer | Hierarchy:
-    """The optimizer of a stored model, below a slow layer where there is one."""
-    fast = optimizer_of(plant, artifact)
-    if slow is None:
-        return fast
-    return Hierarchy(
-        plant=plant,
-        fast=fast,
-        slow=optimizer_of(slow_plant(plant), slow),
-        slow_rows=SlowRows.of(plant, artifact.model, artifact.scaler),
-    )
-
-
-def soon(doubt: np.ndarray) -> np.ndarray:
-    """Doubt per row ahead, which grows no more after `REACT` rows."""
-    return np.asarray(np.minimum(doubt, doubt[min(REACT, len(doubt)) - 1]) if len(doubt) else doubt)
-
-
-def advisor_of(plant: Plant, artifact: Artifact, optimizer: Planner, *, mode: Mode | None = None) -> Advisor:
-    """The loop's advisor.
-
-    Args:
-        mode: The most that is asked for; None: what the plant file says.
-    """
-    return Advisor(
-        plant=plant,
-        planner=optimizer,
-        model=artifact.model,
-        scaler=artifact.scaler,
-        surprise_limit=UNDER_ADVICE * artifact.calibration.surprise_limit,
-        error_covariance_YY=artifact.calibration.error_covariance_YY,
-        support=artifact.support,
-        instruments=Instruments(plant=plant, normals=artifact.normals) if artifact.normals else None,
-        name=artifact.fingerprint[:8],
-        mode=mode or Mode(plant.advice.mode),
-        deadline=ANYTIME * (plant.advice.every or plant.sample_time),
-    )
-
-
-def loop_of(plant: Plant, artifact: Artifact) -> Advisor:
-    """The advisor of a stored model with an optimizer of its own; what a worker process makes for itself."""
-    return advisor_of(plant, artifact, optimizer_of(plant, artifact))
 
 
 def advise(
@@ -255,4 +163,7 @@ def _hold(plant: Plant, now: datetime, reason: str) -> Advice:
     return Advice.hold(reason=reason, at=now, expires=now + timedelta(seconds=expires), plant=plant.name)
 
 
-__all__ = ["Advised", "advise", "advisor_of", "loop_of", "optimizer_of", "planner_of"]
+__all__ = [
+    "Advised",
+    "advise",
+]

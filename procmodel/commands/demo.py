@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from procmodel.commands.advise import Advised, advisor_of, optimizer_of
+from procmodel.advisor import advisor_of, optimizer_of
+from procmodel.commands.advise import Advised
 from procmodel.commands.evaluate import write_findings
 from procmodel.commands.judge import Findings, judge_open_loop, judge_record, judge_steps
 from procmodel.commands.model import Place, ingest, train_model
@@ -84,7 +85,7 @@ def _trials(
     optimizer = optimizer_of(plant, artifact)
     advisor = advisor_of(plant, artifact, optimizer)
     controllers: list[Controller] = [
-        AdviceControl(advisor, optimizer.rows_wanted),
+        AdviceControl(advisor),
         OperatorControl(),
         OracleControl(Oracle(reference)),
         HoldControl(),

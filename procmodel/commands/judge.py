@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from procmodel.commands.advise import UNDER_ADVICE, loop_of, optimizer_of
+from procmodel.advisor import UNDER_ADVICE, advisor_of, optimizer_of
 from procmodel.data.dataset import Dataset
 from procmodel.data.excitation import excitation_audit
 from procmodel.data.historians import open_historian
@@ -156,7 +156,7 @@ def judge_backtest(plant: Plant, dataset: Dataset, artifact: Artifact, findings:
     rows, horizon = window_rows(plant), horizon_rows(plant)
     judges, left_out = evaluators(dataset, plant, parts, artifact.scaler, rows=rows, horizon=horizon)
     found = backtest(
-        partial(loop_of, plant, artifact),
+        partial(advisor_of, plant, artifact),
         optimizer_of(plant, artifact),
         plant,
         artifact.scaler,

@@ -140,14 +140,14 @@ class AdviceControl:
 
     Args:
         advisor: With its model and optimizer.
-        history: Newest rows that it is shown.
+        history: Newest rows that it is shown; None: all that are of use.
     """
 
     every_row = False
 
-    def __init__(self, advisor: Advisor, history: int, name: str = "advice") -> None:
+    def __init__(self, advisor: Advisor, *, history: int | None = None, name: str = "advice") -> None:
         self.name = name
-        self._advisor, self.history = advisor, history
+        self._advisor, self.history = advisor, history or advisor.rows_wanted
         self._previous: Plan | None = None
 
     def reset(self, episode: Episode) -> None:

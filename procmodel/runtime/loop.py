@@ -39,6 +39,11 @@ BORNE_OUT = math.log(1000.0)
 class Planner(Protocol):
     """What the loop asks of an optimizer; the orders of a tick only where it is not an ordinary one."""
 
+    @property
+    def rows_wanted(self) -> int:
+        """History rows that are of use."""
+        ...
+
     def plan(
         self,
         rows_RC: np.ndarray,
@@ -84,6 +89,11 @@ class Advisor:
     mode: Mode = Mode.ADVISE
     ceilings: tuple[Ceiling, ...] = ()
     deadline: float | None = None
+
+    @property
+    def rows_wanted(self) -> int:
+        """History rows that are of use."""
+        return self.planner.rows_wanted
 
     @on_one_core
     def advise(
