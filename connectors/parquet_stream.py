@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import queue
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,15 +17,12 @@ import pyarrow.parquet as pq
 
 from connectors.layouts import Layout
 from connectors.options import TableOptions
-from procmodel.data.samples import SCHEMA, Quality, Query, ReadReport
+from connectors.row_groups import RowGroup, decoded, times_of
+from procmodel.data.samples import Quality, Query, ReadReport
 from procmodel.errors import HistorianError
 from procmodel.plant import Tag
 
-BATCH_ROWS = 131_072  # a few megabytes: what one core keeps near while the next one decodes
 FEWEST_ROWS = 2_000_000  # below, a table in memory costs little, and it is sorted and rid of doubles
-_SORTED_ROWS = 8_000_000  # of a row group that is held to be sorted, where it has to be: 170 MB
-_AHEAD = 12  # batches decoded before they are asked for: more than a row group of a million rows hands over at once
-_NOTHING = (pa.nulls(BATCH_ROWS, pa.int64()), pa.nulls(BATCH_ROWS, pa.string()))  # status and state, never told
 _CODES = {str(int(quality)): quality.name.lower() for quality in Quality}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -37,11 +32,11 @@ class Ordered:
     """Parquet files whose row groups follow each other in time.
 
     Attributes:
-        groups: File, row group in it, and the first and last stamp of each [us], in order of time.
+        groups: In order of time.
     """
 
     layout: Layout
-    groups: tuple[tuple[Path, int, int, int], ...]
+    groups: tuple[RowGroup, ...]
 
     @classmethod
     def of(cls, files: Sequence[Path], options: TableOptions, tags: Mapping[str, Tag]) -> Ordered | None:
@@ -54,7 +49,7 @@ class Ordered:
         plain = options.rename is None and options.campaign is None and options.time == type(options.time)()
         if not plain or any(tag.source_unit is not None for tag in tags.values()):
             return None
-        groups: list[tuple[Path, int, int, int]] = []
+        groups: list[RowGroup] = []
         layout: Layout | None = None
         rows = 0
         for file in files:
@@ -64,12 +59,12 @@ class Ordered:
                 return None  # told by who reads it as a table
             rows += found.metadata.num_rows
             layout = Layout.of(found.schema_arrow.names, options, str(file), file.stem)
-            spans = _spans(found, layout) if _is_plain(found.schema_arrow, layout, options) else None
-            if spans is None:
+            inside = _groups(file, found, layout) if _is_plain(found.schema_arrow, layout, options) else None
+            if inside is None:
                 return None
-            groups += [(file, i, first, last) for i, (first, last) in enumerate(spans)]
-        groups.sort(key=lambda each: each[2:])
-        if layout is None or rows < FEWEST_ROWS or any(b[2] < a[3] for a, b in itertools.pairwise(groups)):
+            groups += inside
+        groups.sort(key=lambda each: (each.first, each.last))
+        if layout is None or rows < FEWEST_ROWS or any(b.first < a.last for a, b in itertools.pairwise(groups)):
             return None
         return cls(layout=layout, groups=tuple(groups))
 
@@ -92,15 +87,17 @@ def _is_ours(quality: object) -> bool:
     return isinstance(quality, dict) and all(_CODES.get(str(code)) == word for code, word in quality.items())
 
 
-def _spans(file: pq.ParquetFile, layout: Layout) -> list[tuple[int, int]] | None:
-    """First and last stamp of each row group [us]."""
+def _groups(path: Path, file: pq.ParquetFile, layout: Layout) -> list[RowGroup] | None:
+    """The row groups of a file; None where one has no statistics of its stamps, or rows without any."""
     column = file.schema_arrow.names.index(layout.time)
     found = []
     for i in range(file.num_row_groups):
-        statistics = file.metadata.row_group(i).column(column).statistics
+        facts = file.metadata.row_group(i)
+        statistics = facts.column(column).statistics
         if statistics is None or not statistics.has_min_max or statistics.null_count:
             return None
-        found.append((_microseconds(statistics.min), _microseconds(statistics.max)))
+        first, last = _microseconds(statistics.min), _microseconds(statistics.max)
+        found.append(RowGroup(file=path, index=i, first=first, last=last, rows=facts.num_rows))
     return found
 
 
@@ -128,20 +125,20 @@ class Stream:
         inside = [
             g
             for g in groups
-            if (self._end is None or g[2] < self._end) and (self._start is None or g[3] >= self._start)
+            if (self._end is None or g.first < self._end) and (self._start is None or g.last >= self._start)
         ]
         if not inside:
             raise HistorianError(_nothing_there(groups, self._start, self._end))
         with ThreadPoolExecutor(1) as hasher:
-            digests = {file: hasher.submit(_digest, file) for file in dict.fromkeys(g[0] for g in groups)}
+            digests = {file: hasher.submit(_digest, file) for file in dict.fromkeys(g.file for g in groups)}
             if self._start is not None and self._carry_in:
-                yield from self._carried([g for g in groups if g[2] < self._start])
-            yield from _ahead(lambda: self._cut(inside))
+                yield from self._carried([g for g in groups if g.first < self._start])
+            yield from self._cut(inside)
             self._finish(digests)
 
-    def _cut(self, groups: Sequence[tuple[Path, int, int, int]]) -> Iterator[pa.RecordBatch]:
+    def _cut(self, groups: Sequence[RowGroup]) -> Iterator[pa.RecordBatch]:
         """What lies in the range, counted."""
-        for batch in _decoded(self._ordered.layout, groups):
+        for batch in decoded(self._ordered.layout, groups):
             cut = _within(batch, self._start, self._end)
             if cut.num_rows:
                 yield self._counted(cut)
@@ -164,11 +161,11 @@ class Stream:
             self._names_seen = names
         return batch
 
-    def _carried(self, groups: Sequence[tuple[Path, int, int, int]]) -> Iterator[pa.RecordBatch]:
+    def _carried(self, groups: Sequence[RowGroup]) -> Iterator[pa.RecordBatch]:
         """The last sample before the start of every tag, from the row groups before it, newest first."""
         missing, held = set(self._names), list[pa.RecordBatch]()
         for group in reversed(groups):
-            table = pa.Table.from_batches(list(_decoded(self._ordered.layout, [group])))
+            table = pa.Table.from_batches(list(decoded(self._ordered.layout, [group])))
             table = table.filter(pc.less(table.column("time").cast(pa.int64()), self._start)).combine_chunks()
             codes = table.column("tag").combine_chunks() if table.num_rows else None
             if codes is None:
@@ -193,65 +190,8 @@ class Stream:
             self._report.notes.append(f"{name}: not among the tags of the files")
 
 
-def _decoded(layout: Layout, groups: Sequence[tuple[Path, int, int, int]]) -> Iterator[pa.RecordBatch]:
-    """Batches in our schema, in order of time."""
-    names = [layout.tag, layout.time, layout.value, *([layout.quality] if layout.quality else [])]
-    files: dict[Path, pq.ParquetFile] = {}
-    for file, i, _, _ in groups:
-        if file not in files:
-            files = {file: pq.ParquetFile(file, read_dictionary=[str(layout.tag)])}
-        batches = files[file].iter_batches(BATCH_ROWS, row_groups=[i], columns=names)
-        ours = (_ours(batch, layout) for batch in batches)
-        if files[file].metadata.row_group(i).num_rows <= _SORTED_ROWS:
-            held = list(ours)
-            yield from held if _rise(held) else _sorted(held)
-            continue
-        before = -(2**63)
-        for batch in ours:
-            if not _rise([batch]) or _times(batch)[0] < before:
-                raise HistorianError(
-                    f"{file}: the {files[file].metadata.row_group(i).num_rows:,} rows of a row group are not in order "
-                    "of time, and too many to be sorted. Sort the export by time, or write smaller row groups."
-                )
-            before = int(_times(batch)[-1])
-            yield batch
-
-
-def _times(batch: pa.RecordBatch) -> np.ndarray:
-    return np.asarray(batch.column("time").view(pa.int64()).to_numpy())
-
-
-def _rise(batches: Sequence[pa.RecordBatch]) -> bool:
-    times = [_times(batch) for batch in batches]
-    within = all((each[1:] >= each[:-1]).all() for each in times)
-    return within and all(b[0] >= a[-1] for a, b in itertools.pairwise(times))
-
-
-def _sorted(batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    order = np.argsort(np.concatenate([_times(batch) for batch in batches]), kind="stable")
-    found: list[pa.RecordBatch] = pa.Table.from_batches(batches).take(order).combine_chunks().to_batches(BATCH_ROWS)
-    return found
-
-
-def _ours(batch: pa.RecordBatch, layout: Layout) -> pa.RecordBatch:
-    tag, time, value = (batch.column(str(name)) for name in (layout.tag, layout.time, layout.value))
-    if not pa.types.is_dictionary(tag.type):
-        tag = tag.dictionary_encode()
-    count = batch.num_rows
-    if layout.quality is None:
-        quality = pa.array(np.where(np.asarray(value.is_null()), int(Quality.BAD), 0).astype(np.int8))
-    else:
-        quality = batch.column(layout.quality)
-    columns = [
-        column if column.type == SCHEMA.field(name).type else column.cast(SCHEMA.field(name).type)
-        for name, column in (("tag", tag), ("time", time), ("value", value))
-    ]
-    nothing = [none.slice(0, count) if count <= len(none) else pa.nulls(count, none.type) for none in _NOTHING]
-    return pa.RecordBatch.from_arrays([*columns, nothing[0], quality, nothing[1]], schema=SCHEMA)
-
-
 def _within(batch: pa.RecordBatch, start: int | None, end: int | None) -> pa.RecordBatch:
-    times = _times(batch)
+    times = times_of(batch)
     first = 0 if start is None or times[0] >= start else int(np.searchsorted(times, start))
     stop = len(times) if end is None or times[-1] < end else int(np.searchsorted(times, end))
     return batch.slice(first, stop - first)
@@ -262,47 +202,12 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _nothing_there(groups: Sequence[tuple[Path, int, int, int]], start: int | None, end: int | None) -> str:
+def _nothing_there(groups: Sequence[RowGroup], start: int | None, end: int | None) -> str:
     def text(at: int | None) -> str:
         return "open" if at is None else (_EPOCH + timedelta(microseconds=at)).isoformat()
 
-    held = f"{text(groups[0][2])} to {text(groups[-1][3])}" if groups else "nothing"
+    held = f"{text(groups[0].first)} to {text(groups[-1].last)}" if groups else "nothing"
     return (
         f"Nothing was recorded in the range asked for, {text(start)} to {text(end)}. The record holds {held}. "
         "Ask for a range within it, or add the files that hold the other."
     )
-
-
-def _ahead(start: Callable[[], Iterator[pa.RecordBatch]]) -> Iterator[pa.RecordBatch]:
-    """The items of an iterator, made by a thread of its own a little ahead of who takes them."""
-    made: queue.Queue[pa.RecordBatch | BaseException | None] = queue.Queue(_AHEAD)
-    stop = threading.Event()
-
-    def put(item: pa.RecordBatch | BaseException | None) -> None:
-        while not stop.is_set():
-            try:
-                made.put(item, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def work() -> None:
-        try:
-            for item in start():
-                put(item)
-                if stop.is_set():
-                    return
-            put(None)
-        except BaseException as error:  # told to whoever takes the batches, and raised there
-            put(error)
-
-    thread = threading.Thread(target=work, name="parquet", daemon=True)
-    thread.start()
-    try:
-        while (item := made.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -120,26 +121,36 @@ def _worth(accumulator: Accumulator, gaps_C: np.ndarray, reader: Reader) -> Iter
 
 
 class _Grid:
-    """The Parquet file of a dataset's rows, written strip by strip."""
+    """The Parquet file of a dataset's rows, written strip by strip while the next strip is made."""
 
     def __init__(self, path: Path, plant: Plant, aged: tuple[str, ...]) -> None:
         self._path, self._plant, self._aged = path, plant, aged
         self._writer: pq.ParquetWriter | None = None
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="grid")
+        self._last: Future[None] | None = None
 
     def __enter__(self) -> _Grid:
         return self
 
     def write(self, cells: Cells, step: int) -> None:
+        if self._last is not None:
+            self._last.result()
+        self._last = self._worker.submit(self._write, cells, step)
+
+    def _write(self, cells: Cells, step: int) -> None:
         table = to_arrow(_table_of(self._plant, self._aged, cells, step))
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._path, table.schema, **PARQUET)
         self._writer.write_table(table)
 
     def __exit__(self, *_: object) -> None:
+        self._worker.shutdown()
         if self._writer is not None:
             self._writer.close()
             with self._path.open("rb") as file:
                 os.fsync(file.fileno())
+        if self._last is not None:
+            self._last.result()
 
 
 def _table_of(plant: Plant, aged: tuple[str, ...], cells: Cells, step: int) -> Dataset:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from connectors import parquet_stream
+from connectors import parquet_stream, row_groups
 from connectors.parquet_files import ParquetHistorian
 from procmodel.data import condition
 from procmodel.data.samples import SCHEMA
@@ -65,7 +65,7 @@ def test_a_stream_means_what_the_table_means(
     assert not historian(plant).in_time_order  # so few rows are read as a table
     table = condition(plant, historian(plant), start=start, end=end)
     monkeypatch.setattr(parquet_stream, "FEWEST_ROWS", 0)
-    monkeypatch.setattr(parquet_stream, "BATCH_ROWS", 64)
+    monkeypatch.setattr(row_groups, "BATCH_ROWS", 64)
     assert historian(plant).in_time_order
     stream = condition(plant, historian(plant), start=start, end=end)
     np.testing.assert_array_equal(stream.values, table.values)
