@@ -28,11 +28,13 @@ HOME = Path("runs/pcgym")
 WANTED = ("pcgym==0.1.8", "numpy<2.3")  # it needs an older numpy than procmodel
 START = datetime(2026, 1, 5, tzinfo=UTC)
 SEED = 0
+PAST = 90
+"""Rows of history that the advice is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loop:
-    """A PI loop: `cv` by `mv`, gain [unit of MV per unit of CV], integral time [rows]."""
+    """A PI loop: state `cv` by input `mv`, gain [unit of MV per unit of CV], integral time [rows]."""
 
     mv: int
     cv: int
@@ -99,11 +101,11 @@ def logged(name: str, case: Case, plant: Plant, steps: int, env: Asked) -> np.nd
     rng = np.random.default_rng(SEED)
     schedule = {state: _levels(steps + 2, *span, rng) for state, span in case.asked.items()}
     made = env.ask(do="make", task=name, setpoints=schedule)
-    controller, cvs = Mediocre(case, plant, rng), plant.cvs
+    controller, states = Mediocre(case, plant, rng), plant.columns[len(plant.mvs) :]
     middle = [(plant.tags[mv].limits.low.at + plant.tags[mv].limits.high.at) / 2 for mv in plant.mvs]  # type: ignore[union-attr]
     u, x, rows = np.array(middle), np.array(made["x"]), []
     for t in range(steps):
-        u = controller.act(u, x, {cvs.index(state): levels[t] for state, levels in schedule.items()})
+        u = controller.act(u, x, {states.index(state): levels[t] for state, levels in schedule.items()})
         x = np.array(env.ask(do="step", u=u.tolist())["x"])
         rows.append([*u, *x])
     HOME.mkdir(parents=True, exist_ok=True)
@@ -134,16 +136,25 @@ def learned(plant: Plant, rows: np.ndarray, scratch: Path) -> Advisor:
     return Advisor(plant=plant, planner=planner, model=artifact.model, scaler=artifact.scaler)
 
 
-def advised(name: str, advisor: Advisor, env: Asked) -> tuple[float, int]:
-    """Return of one episode under advice, and how often it held.
+def past_of(plant: Plant, log: np.ndarray, x: Sequence[float]) -> list[list[float]]:
+    """History [90, C] for an episode that begins at state `x` without one: the log's, up to its row nearest to `x` in
+    shares of each state's spread, with `x` in place of that row's state.
 
-    Before the first row the plant is taken to have rested at its first state under middle inputs.
+    Made-up rest under middle inputs, which a state may be far from, told the model of answers that no plant gives.
     """
+    states = log[PAST - 1 :, len(plant.mvs) :]
+    end = PAST + int(np.argmin((((states - x) / np.maximum(states.std(axis=0), 1e-9)) ** 2).sum(axis=1)))
+    rows: list[list[float]] = log[end - PAST : end].tolist()
+    rows[-1][len(plant.mvs) :] = x
+    return rows
+
+
+def advised(name: str, advisor: Advisor, env: Asked, log: np.ndarray) -> tuple[float, int]:
+    """Return of one episode under advice, and how often it held; its past is that of `past_of`."""
     plant, made = advisor.plant, env.ask(do="make", task=name)
-    asked, x = made["setpoints"], made["x"]
-    limits = [plant.tags[mv].limits for mv in plant.mvs]
-    u = [0.5 * (each.low.at + each.high.at) for each in limits]  # type: ignore[union-attr]
-    rows, gained, holds, previous, done, t = [[*u, *x]] * 90, 0.0, 0, None, False, 0
+    asked = made["setpoints"]
+    rows, gained, holds, previous, done, t = past_of(plant, log, made["x"]), 0.0, 0, None, False, 0
+    u = rows[-1][: len(plant.mvs)]
     while not done:
         now = START + timedelta(seconds=plant.sample_time * t)
         wanted = {state: float(levels[t + 1]) for state, levels in asked.items()}
@@ -160,11 +171,12 @@ def advised(name: str, advisor: Advisor, env: Asked) -> tuple[float, int]:
 def by_controller(name: str, case: Case, plant: Plant, env: Asked) -> float:
     """Return of one episode under the logged controller."""
     made = env.ask(do="make", task=name)
-    controller, x, cvs = Mediocre(case, plant, np.random.default_rng(SEED + 1)), np.array(made["x"]), plant.cvs
+    controller, x = Mediocre(case, plant, np.random.default_rng(SEED + 1)), np.array(made["x"])
+    states = plant.columns[len(plant.mvs) :]
     u = np.array([0.5 * (plant.tags[mv].limits.low.at + plant.tags[mv].limits.high.at) for mv in plant.mvs])  # type: ignore[union-attr]
     gained, done, t = 0.0, False, 0
     while not done:
-        u = controller.act(u, x, {cvs.index(state): levels[t + 1] for state, levels in made["setpoints"].items()})
+        u = controller.act(u, x, {states.index(state): levels[t + 1] for state, levels in made["setpoints"].items()})
         answer = env.ask(do="step", u=u.tolist())
         x, gained, done, t = np.array(answer["x"]), gained + answer["reward"], answer["done"], t + 1
     return gained
@@ -178,7 +190,7 @@ def results(quick: bool) -> dict[str, dict[str, float]]:
             case, plant = CASES[name], load_plant(FILES / f"{name}.yaml")
             rows = logged(name, case, plant, 3_000 if quick else 20_000, env)
             print(f"{name}: {len(rows)} rows logged; learning", file=sys.stderr)
-            gained, holds = advised(name, learned(plant, rows, HOME / "scratch" / name), env)
+            gained, holds = advised(name, learned(plant, rows, HOME / "scratch" / name), env, rows)
             found[name] = {"advice": gained, "holds": float(holds), "logged": by_controller(name, case, plant, env)}
             found[name] |= {} if quick else env.ask(do="peers", task=name)
     return found

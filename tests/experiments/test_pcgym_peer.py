@@ -29,7 +29,7 @@ class Tank:
 def test_every_task_has_a_plant_file_with_the_states_it_asks_for(name):
     plant, case = load_plant(peers.FILES / f"{name}.yaml"), peers.CASES[name]
     assert set(case.asked) == {cv for cv in plant.cvs if plant.tags[cv].setpoint is not None}
-    assert all(loop.mv < len(plant.mvs) and loop.cv < len(plant.cvs) for loop in case.loops)
+    assert all(loop.mv < len(plant.mvs) and loop.cv < len(plant.columns) - len(plant.mvs) for loop in case.loops)
 
 
 def test_the_log_holds_inputs_and_the_states_they_led_to_and_is_kept(tmp_path, monkeypatch):
@@ -52,9 +52,19 @@ def test_the_mediocre_controller_brings_the_levels_near_their_setpoints():
 
 def test_a_held_advice_leaves_the_inputs_where_they_were():
     plant = load_plant(peers.FILES / "four_tank.yaml")
+    log = np.tile([5.05, 5.05, 0.0, 0.0, 0.0, 0.0], (200, 1))
     hold = SimpleNamespace(is_move=False, reason="in doubt", setpoints={})
     advisor = SimpleNamespace(plant=plant, advise=lambda rows, **_: (hold, None))
-    gained, holds = peers.advised("four_tank", advisor, Tank(steps=5))
-    levels = 0.303 * (1 - 0.9 ** np.arange(1, 6))  # both pumps at their middle, 5.05 V
+    gained, holds = peers.advised("four_tank", advisor, Tank(steps=5), log)
+    levels = 0.303 * (1 - 0.9 ** np.arange(1, 6))  # both pumps stay at 5.05 V, where the log had them
     assert holds == 5
     assert gained == pytest.approx(-np.sum((levels - 0.3) ** 2))
+
+
+def test_the_past_of_an_episode_is_the_logs_up_to_its_nearest_state():
+    plant = load_plant(peers.FILES / "four_tank.yaml")
+    log = np.random.default_rng(0).uniform(0.2, 0.4, size=(300, 6))
+    near = log[170, 2:] + 1e-3
+    rows = np.array(peers.past_of(plant, log, near.tolist()))
+    np.testing.assert_array_equal(rows[:-1], log[81:170])
+    np.testing.assert_array_equal(rows[-1], [*log[170, :2], *near])
