@@ -168,12 +168,12 @@ def advised(name: str, advisor: Advisor, env: Asked, log: np.ndarray) -> tuple[f
     return gained, holds
 
 
-def by_controller(name: str, case: Case, plant: Plant, env: Asked) -> float:
-    """Return of one episode under the logged controller."""
+def by_controller(name: str, case: Case, plant: Plant, env: Asked, log: np.ndarray) -> float:
+    """Return of one episode under the logged controller, from the same inputs."""
     made = env.ask(do="make", task=name)
     controller, x = Mediocre(case, plant, np.random.default_rng(SEED + 1)), np.array(made["x"])
     states = plant.columns[len(plant.mvs) :]
-    u = np.array([0.5 * (plant.tags[mv].limits.low.at + plant.tags[mv].limits.high.at) for mv in plant.mvs])  # type: ignore[union-attr]
+    u = np.array(past_of(plant, log, made["x"])[-1][: len(plant.mvs)])
     gained, done, t = 0.0, False, 0
     while not done:
         u = controller.act(u, x, {states.index(state): levels[t + 1] for state, levels in made["setpoints"].items()})
@@ -191,7 +191,11 @@ def results(quick: bool) -> dict[str, dict[str, float]]:
             rows = logged(name, case, plant, 3_000 if quick else 20_000, env)
             print(f"{name}: {len(rows)} rows logged; learning", file=sys.stderr)
             gained, holds = advised(name, learned(plant, rows, HOME / "scratch" / name), env, rows)
-            found[name] = {"advice": gained, "holds": float(holds), "logged": by_controller(name, case, plant, env)}
+            found[name] = {
+                "advice": gained,
+                "holds": float(holds),
+                "logged": by_controller(name, case, plant, env, rows),
+            }
             found[name] |= {} if quick else env.ask(do="peers", task=name)
     return found
 
