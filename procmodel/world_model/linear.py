@@ -186,12 +186,25 @@ def _innovations_form(
     e_now = y_now - now @ c.T - offset
     theta, bias = _affine(np.concatenate([now, v_next, e_now], axis=1), ahead, ridge)
     a, b, ak = np.split(theta, [order, order + v_count], axis=1)
-    k = np.linalg.pinv(a, rcond=1e-2) @ ak
+    k = innovation_gain(a, c, ak, to_state.shape[1] // (v_count + c.shape[0]))
     # Predicted state of the row after a window is a map of z; correcting it by the window's own last row gives x[t].
     encoder, encoder_bias = _window_map(to_state, mean, c, offset, k, v_count)
     return LinearState(
         A=a, B=b, C=c, K=k, bias=bias, offset=offset, encoder=encoder, encoder_bias=encoder_bias, values=values
     )
+
+
+def innovation_gain(a: Array, c: Array, ak: Array, rows: int) -> Array:
+    """K, [N, Y], from the product A K: the one whose forecasts of the next rows come closest to those of A K itself.
+
+    More states than the plant has make A nearly singular. Inverting it loses what an innovation does to the CVs, or
+    blows up what does nothing to them; only what reaches the CVs is asked for.
+    """
+    seen = [c]
+    for _ in range(rows - 1):
+        seen.append(seen[-1] @ a)
+    outputs = np.concatenate(seen)
+    return np.asarray(np.linalg.pinv(outputs @ a, rcond=1e-3) @ (outputs @ ak))
 
 
 def whole_runs(y: Array, v: Array, lags: int) -> list[tuple[Array, Array]]:

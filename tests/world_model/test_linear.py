@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from linear_systems import Innovations, arx_record, arx_records, known_arx
 
 from procmodel.errors import DatasetError
-from procmodel.world_model.linear import Arx, LinearState, fit_arx, fit_linear_state
+from procmodel.world_model.linear import Arx, LinearState, fit_arx, fit_linear_state, innovation_gain
 
 
 def assert_same(found: Arx, true: Arx, atol: float) -> None:
@@ -163,6 +163,17 @@ def test_the_encoder_gives_what_the_filter_gives(found_under_feedback: LinearSta
     at_once = [encoded(found_under_feedback, y[: t + 1], v[: t + 1]) for t in range(50, 400)]
     gap = np.sqrt(np.mean((np.array(filtered[50:]) - at_once) ** 2, axis=0))
     assert (gap < 0.03 * np.std(at_once, axis=0)).all()  # the past beyond 15 rows
+
+
+def test_the_gain_on_innovations_outlives_a_nearly_singular_a() -> None:
+    # The second state is forgotten almost at once, but a CV sees it a thousandfold; the third does nothing to any CV.
+    a, c = np.diag([0.99, 0.004, 1e-9]), np.array([[1.0, 0.0, 0.0], [0.3, 1000.0, 0.0]])
+    k = np.array([[0.5, 0.1], [0.0, 0.04], [0.2, 0.1]])
+    found = innovation_gain(a, c, a @ k, rows=10)
+    for ahead in range(1, 6):
+        to_cvs = c @ np.linalg.matrix_power(a, ahead)
+        np.testing.assert_allclose(to_cvs @ found, to_cvs @ k, rtol=0, atol=1e-6)
+    assert np.abs(found).max() < 1.0  # and nothing is blown up that no CV sees
 
 
 @pytest.fixture(scope="module")
