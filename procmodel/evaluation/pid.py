@@ -91,8 +91,8 @@ LOOPS: Mapping[str, tuple[Loop, ...]] = {
         Loop(mv="FC2.SP", cv="AI2.PV", gain=-0.12, reset=20),
     ),
     "drum-boiler": (
-        Loop(mv="FV1.SP", cv="PI1.PV", gain=0.02, reset=16),
-        Loop(mv="SV1.SP", cv="JI1.PV", gain=0.003, reset=1.6),
+        Loop(mv="FV1.SP", cv="PI1.PV", gain=0.02, reset=8),
+        Loop(mv="SV1.SP", cv="JI1.PV", gain=0.006, reset=0.8),
     ),
     "gas-turbine": (
         Loop(mv="SC1.SP", cv="SI1.PV", gain=1.2, reset=6, at=100.8),
