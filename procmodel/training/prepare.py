@@ -17,7 +17,7 @@ from procmodel.plant import Plant
 from procmodel.training.settings import Settings, horizon_rows, rollout_rows, settings, window_rows
 from procmodel.world_model.declared import impose_signs
 from procmodel.world_model.linear import LinearState, fit_linear_state
-from procmodel.world_model.products import Products, fit_products
+from procmodel.world_model.products import Products, fit_products, lower_free_runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Prepared:
     """What every member shares: scaled windows, parts, the linear state and what stands beside it.
 
     Attributes:
-        products: None where the training rows ask for none.
+        products: None where the training rows ask for none, or free runs over validation rows are better without.
         settings: Of the first member; the others differ by their seed.
         audit: By MV, what the excitation audit found, for people.
     """
@@ -60,9 +60,14 @@ def prepare(dataset: Dataset, plant: Plant, seed: int = 0) -> Prepared:
     scaler = Scaler.fit(np.concatenate([dataset.values[s.start : s.stop] for s in parts.train]))
     scaled = scaler.scale(dataset.values)
     inputs = [*columns.mv, *columns.dv]
-    runs = [(scaled[s.start : s.stop][:, columns.cv], scaled[s.start : s.stop][:, inputs]) for s in parts.train]
+    runs, held = (
+        [(scaled[s.start : s.stop][:, columns.cv], scaled[s.start : s.stop][:, inputs]) for s in part]
+        for part in (parts.train, parts.validation)
+    )
     linear = _linear_state(runs, chosen.rows - 1, len(columns.cv))
     products = fit_products(linear, runs)
+    if products is not None and not lower_free_runs(linear, products, held, chosen.horizon):
+        products = None
     return Prepared(
         scaler=scaler,
         windows=Windows.of(dataset, scaler, columns),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from procmodel.world_model import products as products_module
 from procmodel.world_model.linear import LinearState, fit_linear_state
-from procmodel.world_model.products import fit_products
+from procmodel.world_model.products import fit_products, lower_free_runs
 
 Runs = list[tuple[np.ndarray, np.ndarray]]
 
@@ -87,3 +89,36 @@ def test_a_long_record_is_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> Non
     assert some.leading == whole.leading
     x, v = np.random.default_rng(1).normal(size=(50, 2)), np.random.default_rng(2).normal(size=(50, 1))
     np.testing.assert_allclose(some.added(x, v), whole.added(x, v), rtol=0, atol=0.5 * np.abs(whole.added(x, v)).max())
+
+
+def test_products_that_are_there_lower_free_runs_over_rows_held_back_and_their_opposite_does_not() -> None:
+    runs, held = record(0.08), record(0.08, rows=3_000, seed=7)
+    linear = linear_of(runs)
+    found = fit_products(linear, runs)
+    assert found is not None
+    turned = dataclasses.replace(found, quadratic=-found.quadratic, slope=-found.slope, rest=-found.rest)
+    assert lower_free_runs(linear, found, held, horizon=25)
+    assert not lower_free_runs(linear, turned, held, horizon=25)
+
+
+def test_a_small_push_that_piles_up_over_the_horizon_is_taken_away() -> None:
+    """A constant of a twentieth of the noise is nothing in one row; in a free run it adds up."""
+    runs, held = record(0.0), record(0.0, rows=3_000, seed=7)
+    linear = linear_of(runs)
+    found = fit_products(linear, record(0.08))
+    assert found is not None
+    push = np.linalg.lstsq(linear.C, np.array([0.001]), rcond=None)[0]
+    small = dataclasses.replace(found, quadratic=0 * found.quadratic, slope=0 * found.slope, rest=push)
+    assert not lower_free_runs(linear, small, held, horizon=25)
+
+
+def test_a_free_run_that_meets_a_gap_says_nothing() -> None:
+    runs = record(0.08)
+    linear = linear_of(runs)
+    found = fit_products(linear, runs)
+    assert found is not None
+    ((y, v),) = record(0.08, rows=400, seed=7)
+    y[::20] = np.nan
+    turned = dataclasses.replace(found, quadratic=-found.quadratic, slope=-found.slope, rest=-found.rest)
+    assert lower_free_runs(linear, turned, [(y, v)], horizon=25)
+    assert lower_free_runs(linear, turned, [(y[:20], v[:20])], horizon=25)
