@@ -13,7 +13,8 @@ from torch import Tensor
 
 from procmodel.control.batched_data import OPEN, BatchPlant
 from procmodel.control.batched_model import BatchModel
-from procmodel.control.fused import DenseCell, cell_of
+from procmodel.control.cells import cell_of
+from procmodel.control.dense_cell import DenseCell
 from procmodel.control.limits import SLACK_CURVATURE, WEIGHT, SoftLimits
 from procmodel.control.objective import REST_WEIGHT
 from procmodel.control.optimizer import Optimizer

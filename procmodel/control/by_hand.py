@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from procmodel.control.fused import DenseCell, cell_of, matrix, stack_of
+from procmodel.control.cell import matrix, stack_of
+from procmodel.control.cells import cell_of
+from procmodel.control.dense_cell import DenseCell
 from procmodel.control.readings import read_out_of
 from procmodel.control.rows import bend
 from procmodel.data.window import Window

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from procmodel.control.fused import Adjoint, Tape
+from procmodel.control.cell import Adjoint, Tape
 from procmodel.world_model.protocol import WorldModel, rollout
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from procmodel.control.bias import encode_history, filled, landings, missed
-from procmodel.control.fused import Cell
+from procmodel.control.cell import Cell
 from procmodel.data.window import Columns, Scaler
 from procmodel.world_model.protocol import WorldModel
 

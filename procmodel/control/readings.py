@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from procmodel.constraints.head import ConstraintHead
+from procmodel.control.cell import matrix, stack_of
 from procmodel.control.curvature import bent
-from procmodel.control.fused import matrix, stack_of
 from procmodel.control.graph import row_jacobians
 from procmodel.control.rows import bend
 from procmodel.world_model.latent_model import LatentModel

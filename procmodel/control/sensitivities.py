@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from procmodel.control.cell import Adjoint, Cell, Tape
+from procmodel.control.cells import cell_of
 from procmodel.control.curvature import bent
-from procmodel.control.fused import Adjoint, Cell, Tape, cell_of
 from procmodel.control.graph import GraphCell
 from procmodel.control.graph import Linearises as Linearises
 from procmodel.control.horizon import Horizon

@@ -20,7 +20,7 @@ from control_fakes import (
 from torch import Tensor
 
 from procmodel.control.bias import encode_history, filled, past_errors
-from procmodel.control.fused import cell_of
+from procmodel.control.cells import cell_of
 from procmodel.control.past import PastForecasts
 from procmodel.data.window import Columns
 from procmodel.world_model.correction import BiasFilter, correction

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from control_fakes import COLUMN, latent_model, make_plant, model_with_products
 
-from procmodel.control import fused
-from procmodel.control.fused import DenseCell, cell_of
+from procmodel.control import dense_cell
+from procmodel.control.cells import cell_of
+from procmodel.control.dense_cell import DenseCell
 from procmodel.control.rows import bend
 
 
@@ -48,8 +49,8 @@ def test_compiled_tangents_are_those_of_matrix_products(
     latent_D, u_KNU, d_NV = rng.normal(size=7), rng.normal(size=(2, 9, 2)), rng.normal(size=(9, 1))
     seed_ND = rng.normal(size=(9, 7))
     found = []
-    for narrow in (fused.NARROW, 0):
-        monkeypatch.setattr(fused, "NARROW", narrow)
+    for narrow in (dense_cell.NARROW, 0):
+        monkeypatch.setattr(dense_cell, "NARROW", narrow)
         cell = cell_of(make(make_plant(COLUMN)))  # type: ignore[operator]
         assert isinstance(cell, DenseCell)
         tape = cell.roll(latent_D, u_KNU, d_NV)

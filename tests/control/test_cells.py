@@ -12,6 +12,7 @@ import pytest
 import torch
 from control_fakes import COLUMN, curved_head, gru_model, latent_model, make_plant, model_with_products
 
+from procmodel.control.cells import cell_of
 from procmodel.control.export import (
     margin_function,
     read_out_function,
@@ -19,7 +20,6 @@ from procmodel.control.export import (
     step_function,
     write_onnx,
 )
-from procmodel.control.fused import cell_of
 from procmodel.control.horizon import Horizon
 from procmodel.control.sensitivities import Forecaster, Now, Seeds
 from procmodel.data.window import Columns, Scaler
