@@ -71,14 +71,13 @@ def _column(values_R: np.ndarray, tag: Tag, normal: Normal) -> tuple[np.ndarray,
         normal = replace(_ANYTHING, low=normal.low, high=normal.high)
     low, high = tag.valid if tag.valid is not None else (-math.inf, math.inf)
     believed_R = np.where((values_R >= low) & (values_R <= high), values_R, np.nan)
+    # First of all: a signal that comes back to life is where the plant has gone since, and no jump.
+    believed_R[_stuck(values_R, normal.still)] = np.nan
     low, high = max(low, normal.low), min(high, normal.high)
     if tag.role is Role.MV:
         believed_R = _without_excursions(np.where((believed_R >= low) & (believed_R <= high), believed_R, np.nan), tag)
     else:
         believed_R = _without_jumps(believed_R, normal, None if tag.role is Role.CV else SETTLED)
-    frozen = _still_for(values_R)
-    if frozen > normal.still:
-        believed_R[len(values_R) - frozen + 1 :] = np.nan
     if (moved := _moved_by_others(believed_R, tag)) is not None:
         return believed_R, moved
     good = np.flatnonzero(np.isfinite(believed_R))
@@ -86,7 +85,7 @@ def _column(values_R: np.ndarray, tag: Tag, normal: Normal) -> tuple[np.ndarray,
     if rows == 0:
         return believed_R, None
     last = float(believed_R[good[-1]]) if len(good) else math.nan
-    why = _why(float(values_R[-1]), last, (low, high), normal, frozen, tag.unit)
+    why = _why(float(values_R[-1]), last, (low, high), normal, _still_for(values_R), tag.unit)
     return believed_R, Fault(tag=tag.name, rows=rows, why=why)
 
 
@@ -157,6 +156,8 @@ def _without_jumps(values_R: np.ndarray, normal: Normal, settled: int | None) ->
             last, gap, run = value, 0, 0
         else:
             believed_R[row] = np.nan
+            # Out there it tells no more than a gap: meanwhile the plant goes on. Within the known it may be a new unit.
+            gap += not known_R[row]
     return believed_R
 
 
@@ -179,6 +180,16 @@ def _start(values_R: np.ndarray, jump: float) -> int:
         return 0
     off = np.abs(values_R[known] - np.median(values_R[known]))
     return int(known[np.argmax(off <= 2 * jump)])
+
+
+def _stuck(values_R: np.ndarray, still: float) -> np.ndarray:
+    """Where a signal shows what it has shown for more than `still` rows, now or earlier, but for the first of them."""
+    if not math.isfinite(still):
+        return np.zeros(len(values_R), dtype=bool)
+    same = np.r_[False, values_R[1:] == values_R[:-1]]
+    run = np.cumsum(~same)
+    long = np.bincount(run) > still
+    return np.asarray(same & long[run])
 
 
 def _still_for(values_R: np.ndarray) -> int:

@@ -27,6 +27,7 @@ from procmodel.plant.changes import LimitChanges, changed_plant
 from procmodel.runtime.memory import Memory
 from procmodel.runtime.mode import Ceiling, actual_mode
 from procmodel.runtime.ticks import ORDINARY, Orders, Tick
+from procmodel.world_model.gaps import expected_in_gaps
 from procmodel.world_model.protocol import WorldModel
 from procmodel.world_model.support import Support
 from procmodel.world_model.surprise import evidence, surprise
@@ -117,14 +118,16 @@ class Advisor:
         """
         plan, plant, still, dropped = None, self.plant, frozenset[str](), frozenset[str]()
         faults: Mapping[str, Fault] = {}
+        seen_RC = rows_RC
         try:
             plant = changed_plant(self.plant, limits=orders.limits, statuses=orders.statuses)
             still, dropped = _left_alone(plant, orders.out_of_service)
             if self.instruments is not None:
                 rows_RC, faults = replace(self.instruments, plant=plant).judge(rows_RC, ignored=dropped)
                 faults = {name: fault for name, fault in faults.items() if not self._borne_out(rows_RC, fault)}
+            seen_RC = self._seen(rows_RC)
             plan = self.planner.plan(
-                rows_RC, setpoints=setpoints, previous=previous, deadline=self.deadline, **orders.asked()
+                seen_RC, setpoints=setpoints, previous=previous, deadline=self.deadline, **orders.asked()
             )
             proposal = proposal_of(plan, setpoints)
         except ProcmodelError as error:
@@ -136,7 +139,7 @@ class Advisor:
             measured=self._present(plant, rows_RC, measured, faults, dropped),
             newest=newest,
             now=now,
-            surprise=surprise(self._seer, self.scaler, Columns.of(plant), rows_RC, self.error_covariance_YY),
+            surprise=surprise(self._seer, self.scaler, Columns.of(plant), rows_RC, self.error_covariance_YY, seen_RC),
             surprise_limit=self.surprise_limit,
             support=None if self.support is None or plan is None else self._support(plan),
             support_limit=None if self.support is None or plan is None else self.support.limit,
@@ -155,6 +158,12 @@ class Advisor:
     @cached_property
     def _seer(self) -> WorldModel:
         return by_hand(self.model)
+
+    def _seen(self, rows_RC: np.ndarray) -> np.ndarray:
+        """The history as the model is shown it; the planner says what is wrong with one that is not the plant's."""
+        if np.ndim(rows_RC) != 2 or np.shape(rows_RC)[1] != len(self.plant.columns):
+            return rows_RC
+        return expected_in_gaps(self._seer, self.scaler, Columns.of(self.plant), rows_RC)
 
     def _borne_out(self, rows_RC: np.ndarray, fault: Fault) -> bool:
         """Whether the CVs show that an MV was truly moved, and not only its signal."""

@@ -21,12 +21,17 @@ _AT_ONCE = 4096
 """Windows judged together: what is cut out of a long record has to fit into memory."""
 
 
-def errors_ahead(model: WorldModel, scaler: Scaler, columns: Columns, rows_RC: np.ndarray) -> np.ndarray:
+def errors_ahead(
+    model: WorldModel, scaler: Scaler, columns: Columns, rows_RC: np.ndarray, seen_RC: np.ndarray | None = None
+) -> np.ndarray:
     """CV errors one row ahead, [R - L, Y], scaled, NaN where a CV was not good; rows in engineering units.
 
     Row L + i is judged from the L rows before it, with the moves and disturbances of its own row.
+
+    Args:
+        seen_RC: What the model is shown of these rows, such as `expected_in_gaps`; None: the rows.
     """
-    record = scaler.window(rows_RC)
+    record = scaler.window(rows_RC if seen_RC is None else seen_RC)
     values, mask = _windows(record, model.rows)
     held_WC = forward_fill(record.values, record.mask)[0, model.rows :]  # as in training: a gap holds the last move
     expected = np.empty((len(held_WC), len(columns.cv)))
@@ -77,6 +82,7 @@ def surprises(
     columns: Columns,
     rows_RC: np.ndarray,
     covariance_YY: np.ndarray | None = None,
+    seen_RC: np.ndarray | None = None,
 ) -> np.ndarray:
     """Mean square of the one-row-ahead CV error, [R - L], NaN where no CV was good; rows in engineering units.
 
@@ -84,8 +90,9 @@ def surprises(
         covariance_YY: Of the errors on normal rows; with it the square is T2, about 1 per CV where all is normal: a
             CV that is predicted well counts by what it usually misses, and CVs that always miss together count once.
             None: each CV counts by its own spread.
+        seen_RC: As for `errors_ahead`.
     """
-    errors = errors_ahead(model, scaler, columns, rows_RC)
+    errors = errors_ahead(model, scaler, columns, rows_RC, seen_RC)
     weigh = np.eye(len(columns.cv)) if covariance_YY is None else covariance_YY
     out = np.full(len(errors), np.nan)
     good = np.isfinite(errors)
@@ -125,11 +132,13 @@ def surprise(
     columns: Columns,
     rows_RC: np.ndarray,
     covariance_YY: np.ndarray | None = None,
+    seen_RC: np.ndarray | None = None,
 ) -> float | None:
     """Surprise of the newest rows: mean over the last `MEMORY` that can be judged; None where none can."""
-    rows = rows_RC[-(model.rows + MEMORY) :]
-    if len(rows) <= model.rows:
+    newest = slice(-(model.rows + MEMORY), None)
+    if len(rows_RC[newest]) <= model.rows:
         return None
-    values = surprises(model, scaler, columns, rows, covariance_YY)
+    seen_RC = None if seen_RC is None else seen_RC[newest]
+    values = surprises(model, scaler, columns, rows_RC[newest], covariance_YY, seen_RC)
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None

@@ -64,6 +64,33 @@ def test_a_frozen_signal_is_a_gap_from_the_row_where_it_froze(instruments: Instr
     assert "has not changed at all for 13 rows" in faults["LI1.PV"].why
 
 
+def test_behind_samples_of_another_unit_a_level_is_believed_where_the_plant_has_gone_since(
+    instruments: Instruments,
+) -> None:
+    rows_RC, c = record(instruments.plant)[100 : 100 + ROWS], at(instruments.plant, "LI1.PV")
+    jump = instruments.normals["LI1.PV"].jump
+    rows_RC[20:, c] = rows_RC[19, c] + 2.5 * jump + 0.01 * np.arange(ROWS - 20)
+    assert "jumped from" in instruments.judge(rows_RC)[1]["LI1.PV"].why  # at once no level does that
+    rows_RC[20:34, c] *= 10.0  # but while it showed mm for cm, it may have
+    believed_RC, faults = instruments.judge(rows_RC)
+    assert faults == {}
+    assert np.isnan(believed_RC[20:34, c]).all()
+    assert np.isfinite(believed_RC[34:, c]).all()
+
+
+def test_a_signal_that_comes_back_to_life_is_believed_where_the_plant_has_gone_since(instruments: Instruments) -> None:
+    rows_RC, c = record(instruments.plant)[100 : 100 + ROWS], at(instruments.plant, "LI1.PV")
+    rows_RC[5:38, c] = rows_RC[5, c]
+    jump = instruments.normals["LI1.PV"].jump
+    rows_RC[38:, c] = rows_RC[5, c] + 3.0 * jump + 0.01 * np.arange(2)
+    believed_RC, faults = instruments.judge(rows_RC)
+    assert faults == {}
+    assert np.isnan(believed_RC[6:38, c]).all()
+    assert np.isfinite(believed_RC[38:, c]).all()
+    rows_RC[5:30, c] += 0.001 * np.arange(25)  # it lived until ten rows ago, and so it jumped
+    assert "jumped from" in instruments.judge(rows_RC)[1]["LI1.PV"].why
+
+
 def test_a_valve_that_nobody_moves_is_not_frozen(instruments: Instruments) -> None:
     rows_RC = record(instruments.plant)[100 : 100 + ROWS]
     rows_RC[:, at(instruments.plant, "FC1.SP")] = 40.0
