@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from procmodel.control.cell import Tape
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.qp import QuadraticSolver
 from procmodel.plant import Plant, Status
@@ -100,6 +101,20 @@ class UnreliableModel:
     def take_over(self, optimizer: Optimizer) -> None:
         optimizer._model = self  # type: ignore[assignment]
         optimizer.forecaster.model = self  # type: ignore[assignment]
+        self._cell = optimizer.forecaster._cell
+        optimizer.forecaster._cell = self  # type: ignore[assignment]  # rollouts go through bare matrices
+
+    def roll(self, latent_D: np.ndarray, u_KNU: np.ndarray, d_NV: np.ndarray) -> Tape:
+        tape = self._cell.roll(latent_D, u_KNU, d_NV)
+        if self._rng.random() >= 25 * self.broken:
+            return tape
+        return replace(tape, latents_KND=np.full_like(tape.latents_KND, np.nan))
+
+    def tangents(self, *given: Any) -> Any:
+        return self._cell.tangents(*given)
+
+    def adjoint(self, *given: Any) -> Any:
+        return self._cell.adjoint(*given)
 
     def step(self, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor) -> Tensor:
         ahead: Tensor = self._model.step(z_BD, u_BU, d_BV)

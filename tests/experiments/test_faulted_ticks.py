@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from experiments.faulted_ticks import HEALTHY, recoveries, schedule, unsafe
-from experiments.faults import KINDS
+from experiments.faults import KINDS, UnreliableModel
 from procmodel.advice import Action, Advice, Move
+from procmodel.control.cell import Tape
 from procmodel.simulation import reference_plant
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -61,3 +63,24 @@ def test_recovery_is_counted_from_the_end_of_the_fault_to_the_first_move() -> No
     records = [*phase("healthy", [True]), *phase("fault", [False, False]), *phase("after", [False, False, True, True]),
                *phase("healthy", [True]), *phase("fault", [True]), *phase("after", [True])]  # fmt: skip
     assert recoveries(records) == {"k": [2, 0]}
+
+
+class Rolls:
+    """In an optimizer's place: a forecaster whose cell answers with ones."""
+
+    def __init__(self) -> None:
+        self._model = None
+        self.forecaster = SimpleNamespace(model=None, _cell=SimpleNamespace(roll=self.roll))
+
+    @staticmethod
+    def roll(*given: np.ndarray) -> Tape:
+        return Tape(latents_KND=np.ones((1, 2, 3)), layers=())
+
+
+def test_a_model_that_is_broken_answers_with_no_numbers_where_plans_are_rolled_out() -> None:
+    optimizer, model = Rolls(), UnreliableModel(SimpleNamespace())
+    model.take_over(optimizer)  # type: ignore[arg-type]
+    roll, empty = optimizer.forecaster._cell.roll, np.empty(0)
+    assert (roll(empty, empty, empty).latents_KND == 1.0).all()
+    model.broken = 1.0
+    assert np.isnan(roll(empty, empty, empty).latents_KND).all()
