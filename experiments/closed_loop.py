@@ -66,7 +66,6 @@ DECISIONS: Mapping[str, int] = {
 """Control ticks of one episode."""
 SETTLE = 60
 """Rows of a step response, as many as the optimizer looks ahead on these plants."""
-CONFIDENCE = 0.9
 LINEAR = ("lmpc-n4sid", "dmc")
 PLANTS_CODE = ("simulation/*.py", "evaluation/*.py", "plant/*.py", "metrics/*.py", "control/horizon.py")
 """What a trial of a controller that learned nothing runs through."""
@@ -168,7 +167,7 @@ def linear_controllers(plant: Plant, dataset: Dataset, scaler: Scaler) -> list[A
     found = []
     for name, state in states.items():
         model = LinearWorld(state, columns)
-        doubt = doubt_about(model, scaler, columns, judged, horizon_rows(plant), CONFIDENCE)
+        doubt = doubt_about(model, scaler, columns, judged, horizon_rows(plant), plant.advice.confidence)
         reserve = soon(doubt.backoff_HY)
         optimizer = Optimizer(plant=without, model=model, scaler=scaler, backoff_HY=reserve, bias=doubt.bias)
         advisor = Advisor(plant=without, planner=optimizer, model=model, scaler=scaler, name=name)

@@ -212,6 +212,7 @@ class Advising(Frozen):
         scenarios: What one plan is to stand up to: `members` of the ensemble, `futures` of the announced DVs (`low`
             and `high` beside the expected one).
         shared_moves: Moves that are the same in all scenarios: the first, or all of them.
+        confidence: Share of forecasts whose error stays within the distance that is kept from CV limits.
         member_spread: Also keep the spread of the members' forecasts as distance from CV limits.
     """
 
@@ -226,6 +227,7 @@ class Advising(Frozen):
     target_layer: bool = False
     scenarios: list[Literal["members", "futures"]] = Field(default_factory=list)
     shared_moves: Literal["first", "all"] = "first"
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
     member_spread: bool = False
 
 

@@ -45,7 +45,6 @@ def train(
     *,
     progress: Progress | None = None,
     log: Log | None = None,
-    confidence: float = 0.9,
     processes: Processes | None = None,
 ) -> Artifact:
     """Train all members and return the artifact, which the caller stores.
@@ -72,7 +71,8 @@ def train(
         members.append(member.to(torch.float64).eval().requires_grad_(False))
         facts.append(found)
     model, horizon, remarks = members[0], horizon_rows(plant), list[str]()
-    doubt = calibrate(model, prepared.scaler, dataset.values, prepared.parts.validation, horizon, confidence)
+    held, confidence = prepared.parts.validation, plant.advice.confidence
+    doubt = calibrate(model, prepared.scaler, dataset.values, held, horizon, confidence)
     heads = tuple(
         learn_head(name, constraint, model, prepared.scaler, dataset, horizon, remark=remarks.append)
         for name, constraint in plant.constraints.items()

@@ -93,6 +93,14 @@ def test_a_record_becomes_an_artifact_with_all_that_belongs_to_it(tmp_path: Path
     assert again.notes == artifact.notes
 
 
+def test_limits_are_kept_apart_by_the_confidence_that_the_plant_file_asks_for(tmp_path: Path) -> None:
+    plant, record = tiny_plant(epochs=1), tiny_record()
+    surer = plant.model_copy(update={"advice": plant.advice.model_copy(update={"confidence": 0.99})})
+    usual, sure = (train(record, each, tmp_path / str(each.advice.confidence)) for each in (plant, surer))
+    assert (usual.calibration.confidence, sure.calibration.confidence) == (0.9, 0.99)
+    assert (sure.calibration.backoff_HY > usual.calibration.backoff_HY).all()
+
+
 def test_training_keeps_the_gains_that_least_squares_found_under_feedback(tmp_path: Path) -> None:
     dataset, plant = tiny_record(feedback=3.0), tiny_plant()
     artifact = train(dataset, plant, tmp_path)
