@@ -7,11 +7,10 @@ sees a disturbance in it. Shapes: R rows of history, C tags. Engineering units.
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-from procmodel.data.window import Columns, Scaler, Window
-from procmodel.world_model.latent_model import forward_fill
+from procmodel.data.window import Columns, Scaler
 from procmodel.world_model.protocol import WorldModel
+from procmodel.world_model.surprise import expected_ahead
 
 
 def expected_in_gaps(model: WorldModel, scaler: Scaler, columns: Columns, rows_RC: np.ndarray) -> np.ndarray:
@@ -22,13 +21,8 @@ def expected_in_gaps(model: WorldModel, scaler: Scaler, columns: Columns, rows_R
     """
     cvs, filled_RC = list(columns.cv), np.array(rows_RC, dtype=np.float64)
     missing_RY = ~np.isfinite(filled_RC[:, cvs])
-    with torch.no_grad():
-        for row in np.flatnonzero(missing_RY[model.rows :].any(axis=1)) + model.rows:
-            record = scaler.window(filled_RC[row - model.rows : row + 1])
-            held_BC = forward_fill(record.values, record.mask)[:, -1]
-            z_BD = model.encode(Window(values=record.values[:, :-1], mask=record.mask[:, :-1]))
-            z_BD = model.step(z_BD, held_BC[:, columns.mv], held_BC[:, columns.dv])
-            expected_Y = scaler.unscale(model.read_out(z_BD).numpy(), columns.cv)[0]
-            here_Y = missing_RY[row] & np.isfinite(expected_Y)
-            filled_RC[row, np.array(cvs)[here_Y]] = expected_Y[here_Y]
+    for row in np.flatnonzero(missing_RY[model.rows :].any(axis=1)) + model.rows:
+        expected_Y = expected_ahead(model, scaler, columns, filled_RC[row - model.rows : row + 1])[0]
+        here_Y = missing_RY[row] & np.isfinite(expected_Y)
+        filled_RC[row, np.array(cvs)[here_Y]] = scaler.unscale(expected_Y, columns.cv)[here_Y]
     return filled_RC

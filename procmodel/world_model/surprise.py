@@ -21,17 +21,12 @@ _AT_ONCE = 4096
 """Windows judged together: what is cut out of a long record has to fit into memory."""
 
 
-def errors_ahead(
-    model: WorldModel, scaler: Scaler, columns: Columns, rows_RC: np.ndarray, seen_RC: np.ndarray | None = None
-) -> np.ndarray:
-    """CV errors one row ahead, [R - L, Y], scaled, NaN where a CV was not good; rows in engineering units.
+def expected_ahead(model: WorldModel, scaler: Scaler, columns: Columns, rows_RC: np.ndarray) -> np.ndarray:
+    """CVs as expected one row ahead, [R - L, Y], scaled; rows in engineering units.
 
-    Row L + i is judged from the L rows before it, with the moves and disturbances of its own row.
-
-    Args:
-        seen_RC: What the model is shown of these rows, such as `expected_in_gaps`; None: the rows.
+    Row L + i is expected from the L rows before it, with the moves and disturbances of its own row.
     """
-    record = scaler.window(rows_RC if seen_RC is None else seen_RC)
+    record = scaler.window(rows_RC)
     values, mask = _windows(record, model.rows)
     held_WC = forward_fill(record.values, record.mask)[0, model.rows :]  # as in training: a gap holds the last move
     expected = np.empty((len(held_WC), len(columns.cv)))
@@ -40,7 +35,19 @@ def errors_ahead(
             z_WD = model.encode(Window(values=values[some], mask=mask[some]))
             z_WD = model.step(z_WD, held_WC[some][:, columns.mv], held_WC[some][:, columns.dv])
             expected[some] = model.read_out(z_WD).numpy()
-    return scaler.scale(rows_RC[model.rows :, list(columns.cv)], columns.cv) - expected
+    return expected
+
+
+def errors_ahead(
+    model: WorldModel, scaler: Scaler, columns: Columns, rows_RC: np.ndarray, seen_RC: np.ndarray | None = None
+) -> np.ndarray:
+    """CV errors one row ahead, [R - L, Y], scaled, NaN where a CV was not good; rows in engineering units.
+
+    Args:
+        seen_RC: What the model is shown of these rows, such as `expected_in_gaps`; None: the rows.
+    """
+    expected = expected_ahead(model, scaler, columns, rows_RC if seen_RC is None else seen_RC)
+    return np.asarray(scaler.scale(rows_RC[model.rows :, list(columns.cv)], columns.cv) - expected)
 
 
 def latents(model: WorldModel, scaler: Scaler, rows_RC: np.ndarray) -> np.ndarray:
