@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,11 @@ from procmodel.plant import Plant
 from procmodel.training.settings import Settings, horizon_rows, rollout_rows, settings, window_rows
 from procmodel.world_model.declared import impose_signs
 from procmodel.world_model.linear import LinearState, fit_linear_state
-from procmodel.world_model.products import Products, fit_products, lower_free_runs
+from procmodel.world_model.products import Products, fit_products, free_run_error
+from procmodel.world_model.realisation import fit_realised_state
+
+Runs = Sequence[tuple[np.ndarray, np.ndarray]]
+"""Per stretch, CVs [T, Y] and inputs [T, V], scaled, NaN in gaps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +69,7 @@ def prepare(dataset: Dataset, plant: Plant, seed: int = 0) -> Prepared:
         [(scaled[s.start : s.stop][:, columns.cv], scaled[s.start : s.stop][:, inputs]) for s in part]
         for part in (parts.train, parts.validation)
     )
-    linear = _linear_state(runs, chosen.rows - 1, len(columns.cv))
-    products = fit_products(linear, runs)
-    if products is not None and not lower_free_runs(linear, products, held, chosen.horizon):
-        products = None
+    linear, products = chosen_state(runs, held, chosen.rows - 1, chosen.horizon)
     return Prepared(
         scaler=scaler,
         windows=Windows.of(dataset, scaler, columns),
@@ -87,9 +89,32 @@ def prepare(dataset: Dataset, plant: Plant, seed: int = 0) -> Prepared:
     )
 
 
-def _linear_state(runs: list[tuple[np.ndarray, np.ndarray]], lags: int, cvs: int) -> LinearState:
+def chosen_state(runs: Runs, held: Runs, lags: int, horizon: int) -> tuple[LinearState, Products | None]:
+    """The linear state, with or without products, whose free runs over held-back rows miss least.
+
+    Each is as consistent under feedback as the others; a regressed state is taken where no free run can be made.
+    """
+    tried: list[tuple[LinearState, Products | None]] = []
+    for linear in linear_states(runs, lags, horizon):
+        if (products := fit_products(linear, runs)) is not None:
+            tried.append((linear, products))
+        tried.append((linear, None))
+    errors = [free_run_error(*each, held, horizon) for each in tried]
+    known = [number for number, error in enumerate(errors) if error is not None and np.isfinite(error)]
+    return tried[min(known, key=lambda number: errors[number] or 0.0)] if known else tried[0]
+
+
+def linear_states(runs: Runs, lags: int, horizon: int) -> list[LinearState]:
     """States down to 0.3 % of the strongest, at most four per CV and twelve in all: more fit noise."""
+    cvs = runs[0][0].shape[1]
     most = min(4 * cvs, 12, lags * cvs)
-    full = fit_linear_state(runs, lags, most)
-    order = int(np.clip((full.values > 3e-3 * full.values[0]).sum(), min(2 * cvs, most), most))
-    return full if order == most else fit_linear_state(runs, lags, order)
+
+    def of_order(fit: Callable[[int], LinearState]) -> LinearState:
+        full = fit(most)
+        order = int(np.clip((full.values > 3e-3 * full.values[0]).sum(), min(2 * cvs, most), most))
+        return full if order == most else fit(order)
+
+    return [
+        of_order(lambda order: fit_linear_state(runs, lags, order)),
+        of_order(lambda order: fit_realised_state(runs, lags, order, max(horizon, lags, 2))),
+    ]

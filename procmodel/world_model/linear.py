@@ -58,7 +58,8 @@ def _regressors(y: Array, v: Array, lags: int) -> tuple[Array, Array]:
     return np.concatenate(past, axis=1), y[rows]
 
 
-def _stack(runs: Sequence[tuple[Array, Array]], lags: int) -> tuple[Array, Array]:
+def stacked(runs: Sequence[tuple[Array, Array]], lags: int) -> tuple[Array, Array]:
+    """Lagged rows without a gap [T, P * (V + Y)], newest first, inputs before CVs, and the row each predicts [T, Y]."""
     pairs = [_regressors(y, v, lags) for y, v in runs if len(y) > lags]
     if not pairs:
         raise DatasetError(f"No stretch is longer than the {lags} rows of history asked for. Shorten training.window.")
@@ -83,7 +84,7 @@ def fit_arx(runs: Sequence[tuple[Array, Array]], lags: int, ridge: float = 1e-6)
     Raises:
         DatasetError: Too few whole rows.
     """
-    z, target = _stack(runs, lags)
+    z, target = stacked(runs, lags)
     mean_z, mean_t = z.mean(axis=0), target.mean(axis=0)
     zc, tc = z - mean_z, target - mean_t
     gram = zc.T @ zc
@@ -150,20 +151,28 @@ def fit_linear_state(runs: Sequence[tuple[Array, Array]], lags: int, order: int,
             "training.window."
         )
     past = [_regressors(y, v, lags)[0] for y, v in pieces]
-    to_state, mean, values = _state_map(arx, np.concatenate(past), order)
+    z = np.concatenate(past)
+    (to_state, _, values), mean = strongest_states(_hankel(arx), z, order), z.mean(axis=0)
     states = [(p - mean) @ to_state.T for p in past]
     return _innovations_form(to_state, mean, values, *_pairs(states, pieces, lags), ridge)
 
 
-def _state_map(arx: Arx, z: Array, order: int) -> tuple[Array, Array, Array]:
-    """Map from the past to the strongest states [N, P * (V + Y)], each of unit variance; the mean of the past; all
-    singular values, largest first."""
-    hankel = _hankel(arx)
-    # The SVD of hankel @ Z through its small Gram matrix: T does not matter.
-    squares, vectors = np.linalg.eigh(hankel @ np.cov(z.T) @ hankel.T)
+def strongest_states(ahead: Array, z: Array, order: int) -> tuple[Array, Array, Array]:
+    """The states that carry most of what lies ahead of the rows z [T, P * (V + Y)].
+
+    Args:
+        ahead: Map from the past to what lies ahead, [Q, P * (V + Y)].
+
+    Returns:
+        Map from the past to the states [N, P * (V + Y)], each of unit variance; from the states to what lies ahead
+        [Q, N]; all singular values, largest first.
+    """
+    # The SVD of ahead @ Z through its small Gram matrix: T does not matter.
+    squares, vectors = np.linalg.eigh(ahead @ np.cov(z.T) @ ahead.T)
     keep = np.argsort(squares)[::-1][:order]
     scale = np.sqrt(np.maximum(squares[keep], 1e-12))
-    return (vectors[:, keep] / scale).T @ hankel, z.mean(axis=0), np.sqrt(np.maximum(np.sort(squares)[::-1], 0))
+    back = vectors[:, keep] * scale
+    return (vectors[:, keep] / scale).T @ ahead, back, np.sqrt(np.maximum(np.sort(squares)[::-1], 0))
 
 
 def _hankel(arx: Arx) -> Array:
@@ -188,7 +197,7 @@ def _innovations_form(
     a, b, ak = np.split(theta, [order, order + v_count], axis=1)
     k = innovation_gain(a, c, ak, to_state.shape[1] // (v_count + c.shape[0]))
     # Predicted state of the row after a window is a map of z; correcting it by the window's own last row gives x[t].
-    encoder, encoder_bias = _window_map(to_state, mean, c, offset, k, v_count)
+    encoder, encoder_bias = window_map(to_state, mean, c, offset, k, v_count)
     return LinearState(
         A=a, B=b, C=c, K=k, bias=bias, offset=offset, encoder=encoder, encoder_bias=encoder_bias, values=values
     )
@@ -232,7 +241,7 @@ def _affine(x: Array, y: Array, ridge: float) -> tuple[Array, Array]:
     return m, my - m @ mx
 
 
-def _window_map(to_state: Array, mean: Array, c: Array, offset: Array, k: Array, v_count: int) -> tuple[Array, Array]:
+def window_map(to_state: Array, mean: Array, c: Array, offset: Array, k: Array, v_count: int) -> tuple[Array, Array]:
     """`x[t] = X[t] + K (y[t] - C X[t] - offset)` as a map of the rows t-P..t, oldest first."""
     n, width = k.shape[0], v_count + k.shape[1]
     lags = to_state.shape[1] // width

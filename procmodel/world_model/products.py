@@ -113,11 +113,15 @@ def fit_products(linear: LinearState, runs: Sequence[tuple[Array, Array]]) -> Pr
     )  # fmt: skip
 
 
-def lower_free_runs(linear: LinearState, products: Products, held: Sequence[tuple[Array, Array]], horizon: int) -> bool:
-    """Whether free runs over held-back rows miss less with the products than without; True where none can be made.
+def free_run_error(
+    linear: LinearState, products: Products | None, held: Sequence[tuple[Array, Array]], horizon: int
+) -> float | None:
+    """Mean square error of free runs over held-back rows, over how far each CV moved in them [-].
+
+    None where none can be made.
 
     What helps one row ahead may pile up over a horizon to more than it is worth. Such runs over recorded moves are no
-    judge of gains (docs/closed-loop-data.md): they may only take products away.
+    judge of gains (docs/closed-loop-data.md): they may only choose among what was found one row ahead.
 
     Args:
         held: Per stretch, CVs [T, Y] and inputs [T, V], scaled, NaN in gaps, that no fit has seen.
@@ -132,21 +136,17 @@ def lower_free_runs(linear: LinearState, products: Products, held: Sequence[tupl
     rows_BTC = np.concatenate([w.transpose(0, 2, 1) for w in windows]) if windows else np.empty((0, 1, 1))
     rows_BTC = rows_BTC[np.isfinite(rows_BTC).all(axis=(1, 2))]
     if not len(rows_BTC):
-        return True
+        return None
     seen_BLC, v_BHV, y_BHY = rows_BTC[:, :length], rows_BTC[:, length:, :-cvs], rows_BTC[:, length:, -cvs:]
-    x_BN = np.einsum("blc,lcn->bn", seen_BLC, linear.encoder) + linear.encoder_bias
+    x = np.einsum("blc,lcn->bn", seen_BLC, linear.encoder) + linear.encoder_bias
     # Without it, the CV that wanders most decides.
     moved_Y = np.maximum(((y_BHY - seen_BLC[:, -1:, -cvs:]) ** 2).mean(axis=(0, 1)), 1e-6)
-
-    def missed(curved: Products | None) -> float:
-        x, total_Y = x_BN, np.zeros(cvs)
-        for h in range(horizon):
-            added = curved.added(x, v_BHV[:, h]) if curved is not None else 0.0
-            x = x @ linear.A.T + v_BHV[:, h] @ linear.B.T + linear.bias + added
-            total_Y += ((x @ linear.C.T + linear.offset - y_BHY[:, h]) ** 2).mean(axis=0)
-        return float((total_Y / moved_Y).sum())
-
-    return missed(products) < missed(None)
+    total_Y = np.zeros(cvs)
+    for h in range(horizon):
+        added = products.added(x, v_BHV[:, h]) if products is not None else 0.0
+        x = x @ linear.A.T + v_BHV[:, h] @ linear.B.T + linear.bias + added
+        total_Y += ((x @ linear.C.T + linear.offset - y_BHY[:, h]) ** 2).mean(axis=0)
+    return float((total_Y / moved_Y).mean() / horizon)
 
 
 def following(linear: LinearState, runs: Sequence[tuple[Array, Array]]) -> tuple[Array, Array, Array]:

@@ -9,7 +9,7 @@ import pytest
 
 from procmodel.world_model import products as products_module
 from procmodel.world_model.linear import LinearState, fit_linear_state
-from procmodel.world_model.products import fit_products, lower_free_runs
+from procmodel.world_model.products import Products, fit_products, free_run_error
 
 Runs = list[tuple[np.ndarray, np.ndarray]]
 
@@ -91,14 +91,32 @@ def test_a_long_record_is_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_allclose(some.added(x, v), whole.added(x, v), rtol=0, atol=0.5 * np.abs(whole.added(x, v)).max())
 
 
+def missed(linear: LinearState, products: Products | None, held: Runs) -> float:
+    error = free_run_error(linear, products, held, horizon=25)
+    assert error is not None
+    return error
+
+
+def test_a_cv_that_stays_where_it_was_is_missed_by_all_that_it_moved() -> None:
+    """A state that says that nothing ever moves has an error of one in its own units, whatever the CV's size."""
+    held = record(0.08, rows=3_000, seed=7)
+    linear = linear_of(record(0.08))
+    n, encoder = len(linear.A), np.zeros_like(linear.encoder)
+    encoder[-1, -1, 0] = 1.0  # the newest CV
+    still = dataclasses.replace(
+        linear, A=np.eye(n), B=0 * linear.B, C=np.eye(1, n), bias=np.zeros(n), offset=np.zeros(1), encoder=encoder,
+        encoder_bias=np.zeros(n),
+    )  # fmt: skip
+    np.testing.assert_allclose(missed(still, None, held), 1.0, rtol=1e-12)
+
+
 def test_products_that_are_there_lower_free_runs_over_rows_held_back_and_their_opposite_does_not() -> None:
     runs, held = record(0.08), record(0.08, rows=3_000, seed=7)
     linear = linear_of(runs)
     found = fit_products(linear, runs)
     assert found is not None
     turned = dataclasses.replace(found, quadratic=-found.quadratic, slope=-found.slope, rest=-found.rest)
-    assert lower_free_runs(linear, found, held, horizon=25)
-    assert not lower_free_runs(linear, turned, held, horizon=25)
+    assert missed(linear, found, held) < missed(linear, None, held) < missed(linear, turned, held)
 
 
 def test_a_small_push_that_piles_up_over_the_horizon_is_taken_away() -> None:
@@ -109,7 +127,7 @@ def test_a_small_push_that_piles_up_over_the_horizon_is_taken_away() -> None:
     assert found is not None
     push = np.linalg.lstsq(linear.C, np.array([0.001]), rcond=None)[0]
     small = dataclasses.replace(found, quadratic=0 * found.quadratic, slope=0 * found.slope, rest=push)
-    assert not lower_free_runs(linear, small, held, horizon=25)
+    assert missed(linear, None, held) < missed(linear, small, held)
 
 
 def test_a_free_run_that_meets_a_gap_says_nothing() -> None:
@@ -119,6 +137,5 @@ def test_a_free_run_that_meets_a_gap_says_nothing() -> None:
     assert found is not None
     ((y, v),) = record(0.08, rows=400, seed=7)
     y[::20] = np.nan
-    turned = dataclasses.replace(found, quadratic=-found.quadratic, slope=-found.slope, rest=-found.rest)
-    assert lower_free_runs(linear, turned, [(y, v)], horizon=25)
-    assert lower_free_runs(linear, turned, [(y[:20], v[:20])], horizon=25)
+    assert free_run_error(linear, found, [(y, v)], horizon=25) is None
+    assert free_run_error(linear, found, [(y[:20], v[:20])], horizon=25) is None

@@ -1,0 +1,58 @@
+"""Of several states that are as consistent, the one whose free runs over held-back rows miss least is taken."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from procmodel.training.prepare import Runs, chosen_state, linear_states
+from procmodel.world_model.linear import fit_arx
+from procmodel.world_model.products import free_run_error
+
+LAGS, HORIZON = 20, 60
+
+
+def slow_plant(rows: int, seed: int) -> Runs:
+    """A pressure that hardly settles and a level that integrates, under feedback, beside weather that wanders."""
+    rng = np.random.default_rng(seed)
+    y, v, weather = np.zeros((rows, 2)), np.zeros((rows, 2)), np.zeros(2)
+    steps = np.repeat(rng.normal(size=(rows // 30 + 1, 2)), 30, axis=0)[:rows]
+    x = np.zeros(2)
+    for t in range(1, rows):
+        weather = 0.99 * weather + 0.02 * rng.normal(size=2)
+        v[t] = steps[t] - 0.4 * y[t - 1]
+        x = np.array([0.998, 0.9995]) * x + 0.02 * (v[t] + 0.3 * v[t, ::-1]) + 0.05 * weather
+        y[t] = x + 0.02 * rng.normal(size=2)
+    return [(y, v)]
+
+
+def test_free_runs_of_the_state_taken_miss_least_of_all_that_were_tried() -> None:
+    runs, held = slow_plant(8_000, 0), slow_plant(3_000, 1)
+    linear, products = chosen_state(runs, held, LAGS, HORIZON)
+    taken = free_run_error(linear, products, held, HORIZON)
+    tried = [free_run_error(each, None, held, HORIZON) for each in linear_states(runs, LAGS, HORIZON)]
+    assert taken is not None
+    assert all(error is not None and taken <= error for error in tried)
+
+
+def test_on_a_plant_that_hardly_settles_it_is_as_good_as_the_arx() -> None:
+    """On moves that answer nothing, without weather and noise: what is left is the model's own error."""
+    runs, held = slow_plant(8_000, 0), slow_plant(3_000, 1)
+    linear, _ = chosen_state(runs, held, LAGS, HORIZON)
+    arx, length, ahead = fit_arx(runs, LAGS), len(linear.encoder), 120
+    rng, x = np.random.default_rng(9), np.zeros(2)
+    v = np.repeat(rng.normal(size=(20, 2)), 20, axis=0)[: length + ahead]
+    y = np.zeros((len(v), 2))
+    for t in range(len(v)):
+        x = np.array([0.998, 0.9995]) * x + 0.02 * (v[t] + 0.3 * v[t, ::-1])
+        y[t] = x
+    free = np.einsum("lc,lcn->n", np.concatenate([v, y], axis=1)[:length], linear.encoder) + linear.encoder_bias
+    for t in range(length, length + ahead):
+        free = linear.A @ free + linear.B @ v[t] + linear.bias
+    mine = np.abs(linear.C @ free + linear.offset - y[-1])
+    theirs = np.abs(arx.forecast(y[None, :length], v[None, :length], v[None, length:])[0, -1] - y[-1])
+    assert mine.mean() < 1.3 * theirs.mean() + 0.05 * np.abs(y).max()
+
+
+def test_where_no_free_run_can_be_made_a_state_is_found_all_the_same() -> None:
+    linear, _ = chosen_state(slow_plant(3_000, 0), slow_plant(30, 1), LAGS, HORIZON)
+    assert np.isfinite(linear.A).all()
