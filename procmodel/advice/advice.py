@@ -127,7 +127,8 @@ class Advice:
         support, support_limit: How far the plan leaves what the model has seen [-]; NaN where not known.
         cost, cost_unmoved: Of the plan and of no move; NaN where not known.
         notes: What tempers the confidence.
-        explanation: What the cost is made of, what limits cost, what moves do; only where it was asked for.
+        explanation: What the cost is made of, what limits cost, what moves do, what is to come; only where it was
+            asked for.
     """
 
     action: Action

@@ -111,6 +111,7 @@ class Plan:
         latents: [H, D] of the plan, scaled; None in a hold.
         cost_shares: What the cost is made of; the parts add up to it.
         limits: Soft limits in force, by tag and side [unit]; a ramp goes on from them.
+        funnels: By how much a funnel holds limits open in each row, by tag and side, [H] [unit].
         branches: Of a plan over several scenarios. `moves` and all that is predicted beside them are of the first one;
             cost, give-ups and active limits are of all.
         above: The slow layer's plan that this one follows; None where it stands alone.
@@ -136,5 +137,6 @@ class Plan:
     latents: np.ndarray | None = None
     cost_shares: dict[str, float] = field(default_factory=dict)
     limits: dict[tuple[str, str], float] = field(default_factory=dict)
+    funnels: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
     branches: tuple[Branch, ...] = ()
     above: Above | None = None

@@ -96,6 +96,11 @@ class Reporter:
             iterations=iterations,
             latents=forecast.latents_KND[0].numpy(),
             limits={(limit.tag, limit.side): limit.at for limit in limits.limits if not limit.is_head},
+            funnels={
+                (limit.tag, limit.side): np.asarray(limit.funnel_N)
+                for limit in limits.limits
+                if np.any(np.asarray(limit.funnel_N) > 0.0)
+            },
         )
 
     def hold(
