@@ -234,7 +234,10 @@ def advise(
         list[str] | None, typer.Option(help="TAG=STATUS: on, drop, feed-forward, low, high or critical.")
     ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Also say what the cost is made of, what limits cost, what moves do.")
+        bool,
+        typer.Option(
+            "--explain", help="Also say what it costs and why, what limits cost, what moves do, what is to come."
+        ),
     ] = False,
 ) -> None:
     """Say which setpoints to move now, by how much and what will happen; or hold, with the reason (exit code 1)."""

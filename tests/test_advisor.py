@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from procmodel.advice import Mode
-from procmodel.advisor import ANYTIME, REACT, UNDER_ADVICE, advisor_of, optimizer_of, soon
+from procmodel.advisor import REACT, UNDER_ADVICE, advisor_of, optimizer_of, soon
 from procmodel.data.dataset import Stretch
 from procmodel.data.normal import normals_of
 from procmodel.data.window import Columns, Scaler
@@ -56,7 +56,7 @@ def test_the_advisor_has_the_models_limits_and_the_plant_files_pace(small_plant:
     assert advisor.surprise_limit == UNDER_ADVICE * 2.0
     assert advisor.name == "01234567"
     assert advisor.mode is Mode(small_plant.advice.mode)
-    assert advisor.deadline == ANYTIME * (small_plant.advice.every or small_plant.sample_time)
+    assert advisor.deadline == pytest.approx(7.0)  # 70 % of the 10 s between two advices
     assert advisor.rows_wanted == optimizer_of(small_plant, artifact).rows_wanted
     assert advisor_of(small_plant, artifact, mode=Mode.OFF).mode is Mode.OFF
 

@@ -56,7 +56,7 @@ class Move:
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """One CV.
+    """One CV or calculated value.
 
     Attributes:
         measured: Now [unit]; NaN where unknown.
@@ -119,7 +119,7 @@ class Advice:
         plant, model: Names of both.
         mode: In which it was made, never above what health allows. requested: What was asked for. why_mode: Why it got
             less; "" where it did not.
-        moves, outlooks, margins: Per MV, per CV, per constraint head.
+        moves, outlooks, calculated, margins: Per MV, per CV, per calculated value, per constraint head.
         give_ups, active: Soft limits given up, rank 1 first; limits that decide the plan, in words.
         solve: How the optimizer ended.
         data_age: Of the newest sample [s]; NaN where there is none.
@@ -127,7 +127,8 @@ class Advice:
         support, support_limit: How far the plan leaves what the model has seen [-]; NaN where not known.
         cost, cost_unmoved: Of the plan and of no move; NaN where not known.
         notes: What tempers the confidence.
-        explanation: What the cost is made of, what limits cost, what moves do; only where it was asked for.
+        explanation: What the cost is made of, what limits cost, what moves do, what is to come; only where it was
+            asked for.
     """
 
     action: Action
@@ -141,6 +142,7 @@ class Advice:
     why_mode: str = ""
     moves: tuple[Move, ...] = ()
     outlooks: tuple[Outlook, ...] = ()
+    calculated: tuple[Outlook, ...] = ()
     margins: tuple[Margin, ...] = ()
     give_ups: tuple[GivenUp, ...] = ()
     active: tuple[str, ...] = ()

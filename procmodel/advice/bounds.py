@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
-from procmodel.plant import Tag
+from procmodel.plant import Calculated, Tag
 
 # Of the span: what a solver's rounding may put beyond a limit. It is taken back, never shown.
 ROUNDING = 1e-6
@@ -59,15 +59,15 @@ class Reach:
         return ", ".join(words)
 
 
-def limits_of(tag: Tag) -> tuple[float, float]:
+def limits_of(tag: Tag | Calculated) -> tuple[float, float]:
     """Low and high limit [unit]; infinite where absent."""
     low, high = tag.limits.low, tag.limits.high
     return (low.at if low else -math.inf), (high.at if high else math.inf)
 
 
-def span_of(tag: Tag) -> float:
-    """Size by which a tag's excess is judged [unit]: its range, else the distance of its limits, else their size."""
-    if tag.range is not None:
+def span_of(tag: Tag | Calculated) -> float:
+    """Size by which an excess is judged [unit]: a tag's range, else the distance of the limits, else their size."""
+    if isinstance(tag, Tag) and tag.range is not None:
         return tag.range[1] - tag.range[0]
     low, high = limits_of(tag)
     if math.isfinite(high - low):

@@ -14,7 +14,7 @@ from procmodel.advice.bounds import Reach, span_of
 from procmodel.advice.describe import as_numbers, number
 from procmodel.advice.instruments import Fault, needed
 from procmodel.advice.proposal import Proposal
-from procmodel.plant import Plant
+from procmodel.plant import Calculated, Plant, Tag
 
 # A clock that runs off by more than this between two advices has been set, not drifted [share of the sample time].
 CLOCK_STEP = 1.0
@@ -110,7 +110,7 @@ def _stands(case: Case) -> str | None:
 
 
 def _complete(case: Case) -> str | None:
-    """Each MV has a value and each CV a prediction, all finite, and nothing else is named."""
+    """Each MV has a value and each CV and calculated value a prediction, all finite, and nothing else is named."""
     plant, proposal = case.plant, case.proposal
     if unknown := sorted(str(name) for name in set(proposal.moves) - set(plant.mvs)):
         return f"The plan moves {', '.join(unknown)}, which is no MV of this plant."
@@ -119,7 +119,7 @@ def _complete(case: Case) -> str | None:
             return f"The plan has no value for {name}."
         if not math.isfinite(number(proposal.moves[name])):
             return f"The plan's value for {name} is not a finite number."
-    for name in plant.cvs:
+    for name in (*plant.cvs, *plant.advice.constraints):
         with_moves, without = as_numbers(proposal.predicted.get(name)), as_numbers(proposal.unmoved.get(name))
         if with_moves.size == 0 or with_moves.size != without.size:
             return f"The plan has no complete prediction for {name}."
@@ -182,10 +182,13 @@ def _trusted(case: Case) -> str | None:
 
 def _keeps_rank_one(case: Case) -> str | None:
     """No rank-1 limit is broken by the moves that would hold, or hold better, without them."""
-    for name in case.plant.cvs:
-        if name in case.dropped:
-            continue
-        tag = case.plant.tags[name]
+    limited: dict[str, Tag | Calculated] = {
+        name: case.plant.tags[name] for name in case.plant.cvs if name not in case.dropped
+    }
+    for name, each in case.plant.advice.constraints.items():
+        if not any(tag in each.expression for tag in case.dropped):
+            limited[name] = each
+    for name, tag in limited.items():
         with_moves, without = as_numbers(case.proposal.predicted[name]), as_numbers(case.proposal.unmoved[name])
         for side, limit, sign in (("low", tag.limits.low, -1.0), ("high", tag.limits.high, 1.0)):
             if limit is None or limit.rank != 1:

@@ -14,7 +14,7 @@ import numpy as np
 from procmodel.advice.advice import Margin, Move, Outlook
 from procmodel.advice.bounds import Reach, limits_of
 from procmodel.advice.proposal import Proposal
-from procmodel.plant import Plant
+from procmodel.plant import Calculated, Constraint, Plant, Tag
 
 
 def number(value: Any) -> float:
@@ -59,30 +59,49 @@ def current_moves(plant: Plant, proposal: Proposal, measured: Mapping[str, float
 
 def outlooks_of(plant: Plant, proposal: Proposal, measured: Mapping[str, float]) -> tuple[Outlook, ...]:
     """Per CV, where it stands and goes."""
-    lines = []
-    for name in plant.cvs:
-        tag = plant.tags[name]
-        low, high = limits_of(tag)
-        now, trend = number(measured.get(name)), _trend(proposal.predicted.get(name))
-        unmoved = _trend(proposal.unmoved.get(name))
-        lines.append(
-            Outlook(
-                tag=name,
-                unit=tag.unit,
-                measured=now,
-                end=trend[-1] if trend else math.nan,
-                least=min(trend, default=math.nan),
-                most=max(trend, default=math.nan),
-                unmoved_end=unmoved[-1] if unmoved else math.nan,
-                low=low,
-                high=high,
-                setpoint=number(proposal.setpoints.get(name, tag.setpoint)),
-                status=limit_status(now, trend, low, high),
-                predicted=trend,
-                unmoved=unmoved,
-            )
-        )
-    return tuple(lines)
+    return tuple(
+        _outlook(name, tag, proposal, number(measured.get(name)), number(proposal.setpoints.get(name, tag.setpoint)))
+        for name, tag in ((name, plant.tags[name]) for name in plant.cvs)
+    )
+
+
+def calculated_of(plant: Plant, proposal: Proposal) -> tuple[Outlook, ...]:
+    """Per calculated value that the plan knows of, where it stands and goes."""
+    return tuple(
+        _outlook(name, each, proposal, number(proposal.calculated.get(name)), math.nan)
+        for name, each in plant.advice.constraints.items()
+        if name in proposal.predicted
+    )
+
+
+def _outlook(name: str, of: Tag | Calculated, proposal: Proposal, now: float, setpoint: float) -> Outlook:
+    low, high = limits_of(of)
+    trend, unmoved = _trend(proposal.predicted.get(name)), _trend(proposal.unmoved.get(name))
+    return Outlook(
+        tag=name,
+        unit=of.unit,
+        measured=now,
+        end=trend[-1] if trend else math.nan,
+        least=min(trend, default=math.nan),
+        most=max(trend, default=math.nan),
+        unmoved_end=unmoved[-1] if unmoved else math.nan,
+        low=low,
+        high=high,
+        setpoint=setpoint,
+        status=limit_status(now, trend, low, high),
+        predicted=trend,
+        unmoved=unmoved,
+    )
+
+
+def unit_of(plant: Plant, name: str) -> str:
+    """Of a tag, a calculated value or a learned margin; "" where there is no such thing."""
+    named: Mapping[str, Tag | Calculated | Constraint] = {
+        **plant.constraints,
+        **plant.advice.constraints,
+        **plant.tags,
+    }
+    return named[name].unit if name in named else ""
 
 
 def limit_status(measured: float, trend: Sequence[float], low: float, high: float) -> str:
@@ -119,7 +138,7 @@ def why(plant: Plant, proposal: Proposal, moves: Sequence[Move]) -> str:
         return "Nothing to gain: the plant is best left as it is."
     if proposal.give_ups:
         first = proposal.give_ups[0]
-        unit = plant.tags[first.tag].unit if first.tag in plant.tags else ""
+        unit = unit_of(plant, first.tag)
         words = f"{first.tag} {first.side} {first.limit:.4g} gives up {first.amount:.3g} {unit}".rstrip()
         words += f" in scenario {first.scenario}" if first.scenario else ""
         words += f" because {first.because}" if first.because else ""

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from procmodel.advice.advice import Action, Advice, Mode, Move
 from procmodel.advice.bounds import Reach, limits_of
 from procmodel.advice.checks import CHECKS, Case
-from procmodel.advice.describe import current_moves, margins_of, number, outlooks_of, why
+from procmodel.advice.describe import calculated_of, current_moves, margins_of, number, outlooks_of, why
 from procmodel.advice.instruments import Fault
 from procmodel.advice.proposal import Proposal
 from procmodel.plant import Plant
@@ -85,6 +85,7 @@ def guard(
         why_mode=why_mode,
         moves=moves,
         outlooks=outlooks_of(plant, proposal, measured),
+        calculated=calculated_of(plant, proposal),
         margins=margins_of(plant, proposal),
         give_ups=proposal.give_ups,
         active=proposal.active,
@@ -132,6 +133,9 @@ def _notes(case: Case) -> tuple[str, ...]:
         value = number(case.measured.get(name))
         if value < low or value > high:
             notes.append(f"{name} is outside its limits now.")
+    for each in calculated_of(case.plant, case.proposal):
+        if each.measured < each.low or each.measured > each.high:
+            notes.append(f"{each.tag} is outside its limits now.")
     if case.surprise_limit is None:
         notes.append("This model has no calibrated surprise limit.")
     return tuple(notes)

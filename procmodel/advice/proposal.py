@@ -17,7 +17,8 @@ class Proposal:
         status: How the planner ended. usable: whether that may be shown as a move. reason: in words.
         moves: Value to set now, by MV [unit].
         planned: Values over the horizon, by MV [unit].
-        predicted, unmoved: Over the horizon with the moves and without, by CV [unit].
+        predicted, unmoved: Over the horizon with the moves and without, by CV and calculated value [unit].
+        calculated: Calculated values from what was measured last [unit]; NaN where not known.
         margins: Lower bounds over the horizon, by constraint head [unit].
         setpoints: Targets it was made for, by CV, where they differ from the plant file's [unit].
     """
@@ -29,6 +30,7 @@ class Proposal:
     planned: Mapping[str, Sequence[float]] = field(default_factory=dict)
     predicted: Mapping[str, Sequence[float]] = field(default_factory=dict)
     unmoved: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    calculated: Mapping[str, float] = field(default_factory=dict)
     margins: Mapping[str, Sequence[float]] = field(default_factory=dict)
     setpoints: Mapping[str, float] = field(default_factory=dict)
     give_ups: tuple[GivenUp, ...] = ()

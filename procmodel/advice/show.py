@@ -58,7 +58,7 @@ def _outlook_table(advice: Advice) -> Table:
     table = _table(
         "Controlled", "Unit", "Now", "Will be", "Without a move", "From .. to", "Setpoint", "Limits", "Status"
     )
-    for cv in advice.outlooks:
+    for cv in (*advice.outlooks, *advice.calculated):
         _add(
             table, cv.tag, cv.unit, _n(cv.measured), _n(cv.end), _n(cv.unmoved_end), f"{_n(cv.least)} .. {_n(cv.most)}",
             _n(cv.setpoint), _range(cv), cv.status,
@@ -99,7 +99,8 @@ def _add(table: Table, *cells: str) -> None:
 
 
 def _further(advice: Advice) -> list[str]:
-    units = {cv.tag: cv.unit for cv in advice.outlooks} | {margin.name: margin.unit for margin in advice.margins}
+    units = {cv.tag: cv.unit for cv in (*advice.outlooks, *advice.calculated)}
+    units |= {margin.name: margin.unit for margin in advice.margins}
     lines = [
         f"Gives up {g.tag} {g.side} {_n(g.limit)} (rank {g.rank}) by {_n(g.amount)} {units.get(g.tag, '')}".rstrip()
         + (f" in scenario {g.scenario}" if g.scenario else "")

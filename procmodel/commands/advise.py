@@ -11,6 +11,7 @@ import numpy as np
 
 from procmodel.advice import Advice
 from procmodel.advisor import advisor_of, planner_of
+from procmodel.commands.ahead import step_responses
 from procmodel.commands.explain import explanation, targets_of
 from procmodel.control.hierarchy import Hierarchy
 from procmodel.control.plan import Plan
@@ -49,7 +50,8 @@ def advise(
         newest: Take the time of the newest sample for the clock, to see what would have been advised then.
         setpoints: By CV, in place of the plant file's.
         limits, statuses: By tag, in place of the plant file's.
-        explain: Also say what the cost is made of, what limits cost, and where the plant should rest.
+        explain: Also say what the cost is made of, what limits cost and which are moving, what is announced, what moves
+            do when, and where the plant should rest.
         slow: The slow model of a plant with a slow layer; without it the fast one plans alone.
     """
     changed_plant(plant, limits=limits, statuses=statuses)  # what is wrong is told before anything is read
@@ -84,6 +86,8 @@ def advise(
             asked |= {"ends": plan.above.ends, "rest": {**plan.above.rest, **orders.rest}}
         alone = optimizer.fast if isinstance(optimizer, Hierarchy) else optimizer
         lines = explanation(plant, alone, artifact.scaler, rows, plan, asked)
+        if plan.status.usable:
+            lines += tuple(step_responses(plant, artifact, rows, alone.horizon.steps))
         advice = dataclasses.replace(advice, explanation=lines)
     if advice.is_move and (reasons := _gate(plant, artifact, rows)):
         advice = dataclasses.replace(_hold(plant, now, f"the model's step responses are not trusted: {reasons[0]}"))

@@ -1,4 +1,4 @@
-"""What `advise --explain` tells of a plan: what its cost is made of, what limits cost, what moves do, where to rest."""
+"""What `advise --explain` tells of a plan: its cost, what limits cost, what moves do, what comes, where to rest."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from procmodel.commands.ahead import announced_changes, moving_limits
 from procmodel.control.objective import setpoints_of
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Plan
@@ -25,6 +26,7 @@ def explanation(
     if not plan.status.usable:
         return ()
     lines = [_cost(plan), *_gains(plant, plan)]
+    lines += [*moving_limits(plant, plan, asked), *announced_changes(plant, rows_RC, asked)]
     if plan.above is not None:
         asked_for = ", ".join(f"{name} {value:.4g} {plant.tags[name].unit}" for name, value in plan.above.ends.items())
         lines.append(f"at the end of the horizon the slow layer wants {asked_for or 'nothing'}")

@@ -34,6 +34,8 @@ def beyond(plant: Plant, optimizer: Optimizer, model: Any, *, heads: bool, membe
         return "the plan is to stand up to several scenarios or members, and the batch forecasts one"
     if optimizer.cost.economic is not None:
         return "the plant file has an economic objective or prices, and the batch knows setpoints alone"
+    if plant.advice.constraints:
+        return "advice.constraints limits what is calculated, and the batch knows limits of CVs alone"
     return None
 
 

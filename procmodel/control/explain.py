@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from procmodel.control.limits import TOLERANCE, SoftLimit
+from procmodel.control.limits import TOLERANCE
 from procmodel.control.objective import END_WEIGHT, REST_WEIGHT
 from procmodel.control.plan import GiveUp
 from procmodel.control.problem import Problem, Trial
 from procmodel.control.sensitivities import Sensitivity
+from procmodel.control.soft_limit import SoftLimit
 from procmodel.plant import Plant
 
 # An MV that could do less than this share of what the strongest one could is not named.
@@ -27,7 +28,7 @@ def with_reasons(
     if sensitivity is None or not give_ups:
         return give_ups
     by_name = {(limit.tag, limit.side): r for r, limit in enumerate(problem.limits.limits)}
-    gradient_NRP = problem.limits.gradient(sensitivity)
+    gradient_NRP = problem.limits.gradient(trial.forecast, sensitivity)
     found = []
     for given in give_ups:
         r = by_name[given.tag, given.side]

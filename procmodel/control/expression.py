@@ -1,41 +1,29 @@
-"""Expressions over tag names, read without ever being executed, into CasADi.
+"""Expressions over tag names as CasADi functions of the CVs, MVs and DVs of one row.
 
-Tag names are looked for first, longest first, so names with dots, dashes or a leading digit need no quoting; a name
-may also stand in quotes. What is left is arithmetic: numbers, + - * / **, brackets, and the functions below.
+Shapes: B rows, Y CVs, U MVs, V DVs. Engineering units.
 """
 
 from __future__ import annotations
 
-import ast
-import difflib
-import operator
-import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import casadi as ca
+import numpy as np
 
-from procmodel.errors import PlantFileError
+from procmodel.data.window import Columns, Scaler
+from procmodel.plant import Plant
+from procmodel.plant.expression import read
 
-_OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "abs": ca.fabs,
+    "sqrt": ca.sqrt,
+    "exp": ca.exp,
+    "log": ca.log,
+    "min": ca.fmin,
+    "max": ca.fmax,
 }
-_SIGNS: dict[type[ast.unaryop], Callable[[Any], Any]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
-# Name: (function, number of arguments).
-_FUNCTIONS: dict[str, tuple[Callable[..., Any], int]] = {
-    "abs": (ca.fabs, 1),
-    "sqrt": (ca.sqrt, 1),
-    "exp": (ca.exp, 1),
-    "log": (ca.log, 1),
-    "min": (ca.fmin, 2),
-    "max": (ca.fmax, 2),
-}
-_PLACEHOLDER = "tag_{}_"
-_DEEPEST = 100
 
 
 def parse(text: str, symbols: Mapping[str, Any], where: str = "advice: objective") -> Any:
@@ -49,101 +37,73 @@ def parse(text: str, symbols: Mapping[str, Any], where: str = "advice: objective
     Raises:
         PlantFileError: it cannot be read, or names something unknown; the message says which and what is known.
     """
-    marked, names = _mark_tags(text, symbols, where)
-    try:
-        tree = ast.parse(marked.strip(), mode="eval")
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise PlantFileError(
-            f"{where}: {text!r} cannot be read as an expression. It needs tag names, numbers, + - * / **, brackets and "
-            f"{', '.join(_FUNCTIONS)}. Correct it in the plant file."
-        ) from error
-    return _Reader(text=text, where=where, names=names, symbols=symbols).value(tree.body, 0)
+    return read(text, symbols, _FUNCTIONS, where)
 
 
-def _mark_tags(text: str, symbols: Mapping[str, Any], where: str) -> tuple[str, dict[str, str]]:
-    """Tag names replaced by plain identifiers, and which is which."""
-    known = sorted(symbols, key=len, reverse=True)
-    names = {_PLACEHOLDER.format(i): name for i, name in enumerate(known)}
-    marks = {name: mark for mark, name in names.items()}
-    quoted = r"'(?P<single>[^']*)'|\"(?P<double>[^\"]*)\"|`(?P<back>[^`]*)`"
-    plain = "|".join(re.escape(name) for name in known)
-    # A name ends where no further letter, digit or dotted part follows: FI1 is not found in FI10 nor in FI1.PV.
-    pattern = re.compile(rf"{quoted}|(?<![\w.])(?P<plain>{plain})(?!\w|\.\w)" if known else quoted)
+@dataclass(frozen=True, kw_only=True)
+class TagSymbols:
+    """What stands for the tags of one row.
 
-    def mark(match: re.Match[str]) -> str:
-        name = next(group for group in match.groups() if group is not None)
-        if name not in marks:
-            raise _unknown(name, text, symbols, where)
-        return f" {marks[name]} "
+    Attributes:
+        y, u, d: Columns of CVs, MVs and DVs.
+        by_name: The tags that an expression may name, in plant order.
+        at, spread: Recorded centre and spread of (y, u, d).
+    """
 
-    return pattern.sub(mark, text), names
+    y: Any
+    u: Any
+    d: Any
+    by_name: dict[str, Any]
+    at: np.ndarray
+    spread: np.ndarray
 
-
-def _unknown(name: str, text: str, symbols: Mapping[str, Any], where: str) -> PlantFileError:
-    close = difflib.get_close_matches(name, list(symbols), n=1, cutoff=0.6)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return PlantFileError(
-        f"{where}: unknown tag {name!r} in {text!r}.{hint} It may name MVs, CVs and DVs: {', '.join(symbols)}. "
-        "Correct it in the plant file."
-    )
-
-
-class _Reader:
-    """Walks the syntax tree; whatever is not on the list is refused."""
-
-    def __init__(self, *, text: str, where: str, names: dict[str, str], symbols: Mapping[str, Any]) -> None:
-        self._text, self._where, self._names, self._symbols = text, where, names, symbols
-
-    def value(self, node: ast.expr, depth: int) -> Any:
-        """CasADi expression or number of one node."""
-        if depth > _DEEPEST:
-            raise self._refused(node, f"nests deeper than {_DEEPEST} levels")
-        match node:
-            case ast.Constant(value=bool() | complex() | str() | bytes() | None):
-                raise self._refused(node, "is not a number")
-            case ast.Constant(value=int() | float() as number):
-                return float(number)
-            case ast.Name(id=mark) if mark in self._names:
-                return self._symbols[self._names[mark]]
-            case ast.Name() | ast.Attribute():
-                raise _unknown(self._readable(node), self._text, self._symbols, self._where)
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-                return self._binary(node, op, self.value(left, depth + 1), self.value(right, depth + 1))
-            case ast.UnaryOp(op=op, operand=operand) if type(op) in _SIGNS:
-                return _SIGNS[type(op)](self.value(operand, depth + 1))
-            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
-                return self._call(node, name, [self.value(argument, depth + 1) for argument in arguments])
-            case _:
-                raise self._refused(node, "is not allowed")
-
-    def _binary(self, node: ast.expr, op: ast.operator, left: Any, right: Any) -> Any:
-        try:
-            return _OPERATORS[type(op)](left, right)
-        except (ZeroDivisionError, OverflowError) as error:
-            raise self._refused(node, "has no finite value") from error
-
-    def _call(self, node: ast.expr, name: str, arguments: list[Any]) -> Any:
-        function, least = _FUNCTIONS[name]
-        if least == 1 and len(arguments) != 1:
-            raise self._refused(node, f"needs one argument, got {len(arguments)}")
-        if least == 2 and len(arguments) < 2:
-            raise self._refused(node, f"needs two arguments or more, got {len(arguments)}")
-        if least == 1:
-            return function(arguments[0])
-        value = arguments[0]
-        for argument in arguments[1:]:
-            value = function(value, argument)
-        return value
-
-    def _readable(self, node: ast.expr) -> str:
-        """A node as the user wrote it, without placeholders."""
-        text = ast.unparse(node)
-        for mark, name in self._names.items():
-            text = text.replace(mark, name)
-        return text
-
-    def _refused(self, node: ast.expr, why: str) -> PlantFileError:
-        return PlantFileError(
-            f"{self._where}: {self._readable(node)!r} in {self._text!r} {why}. It needs tag names, numbers, "
-            f"+ - * / **, brackets and {', '.join(_FUNCTIONS)}. Correct it in the plant file."
+    @classmethod
+    def of(cls, plant: Plant, scaler: Scaler) -> Self:
+        """Of a plant."""
+        columns, names = Columns.of(plant), (plant.cvs, plant.mvs, plant.dvs)
+        y, u, d = (ca.SX.sym(letter, len(part)) for letter, part in zip("yud", names, strict=True))
+        symbols = {
+            name: vector[i] for vector, part in zip((y, u, d), names, strict=True) for i, name in enumerate(part)
+        }
+        order = list(columns.cv + columns.mv + columns.dv)
+        return cls(
+            y=y,
+            u=u,
+            d=d,
+            by_name={name: symbols[name] for name in plant.columns if name in symbols},
+            at=scaler.centre[order],
+            spread=scaler.spread[order],
         )
+
+    @property
+    def all(self) -> Any:
+        """(y, u, d) in one column."""
+        return ca.vertcat(self.y, self.u, self.d)
+
+    def typical_size(self, expression: Any) -> float:
+        """Standard deviation of an expression over the record to second order, the tags taken as independent.
+
+        Not finite where the expression has no finite value at the recorded centre.
+        """
+        hessian, gradient = ca.hessian(expression, self.all)
+        found = ca.Function("size", [self.all], [gradient, hessian, expression])(self.at)
+        slope, bend, value = (np.array(ca.densify(v)) for v in found)
+        variance = np.sum((slope[:, 0] * self.spread) ** 2) + 0.5 * np.sum(
+            (self.spread[:, None] * bend * self.spread) ** 2
+        )
+        return float(np.sqrt(variance)) if np.isfinite(value).all() else np.nan
+
+
+class RowFunction:
+    """A CasADi function of one row, for many rows at once."""
+
+    def __init__(self, name: str, inputs: list[Any], outputs: list[Any]) -> None:
+        self._one, self._mapped = ca.Function(name, inputs, [ca.densify(each) for each in outputs]), dict[int, Any]()
+
+    def __call__(self, *rows: np.ndarray) -> list[np.ndarray]:
+        """One array [B, entries] per output; a matrix stands column after column."""
+        count = len(rows[0])
+        if count not in self._mapped:
+            self._mapped[count] = self._one.map(count)
+        found = self._mapped[count].call([each.T for each in rows])
+        return [np.array(each).reshape(-1, count).T for each in found]

@@ -1,7 +1,7 @@
-"""Soft limits: CVs and constraint heads, given up lowest rank first when they cannot all hold.
+"""Soft limits: CVs, calculated values and constraint heads, given up lowest rank first when they cannot all hold.
 
-Shapes: K plans tried at once, N rows of the horizon, R soft limits, P blocked changes, Y CVs, G heads, Q segments,
-I ranks.
+Shapes: K plans tried at once, N rows of the horizon, R soft limits, P blocked changes, Y CVs, U MVs, E calculated
+values, G heads, Q segments, I ranks.
 
 A limit's excess is its violation divided by the span of its tag, with the margin for doubt already taken off. The
 horizon is cut into segments; the largest excess in a segment is that segment's slack s, and
@@ -16,15 +16,17 @@ hold. The program is solved rank by rank instead (`ranks.py`), and plans are com
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Self
 
 import numpy as np
 
+from procmodel.control.calculated import Calculated
 from procmodel.control.horizon import Horizon, span
 from procmodel.control.plan import GiveUp
 from procmodel.control.sensitivities import Forecast, Head, Sensitivity
+from procmodel.control.soft_limit import SoftLimit, Source, limit_of_head, sides_of
 from procmodel.data.window import Columns, Scaler
 from procmodel.plant import Plant
 
@@ -37,45 +39,6 @@ LONGEST_SEGMENT = 8
 TOLERANCE = 1e-4
 # Penalties of one rank that differ by less count as the same; the merit then decides [advices * spans].
 SAME_PENALTY = 1e-3
-# Two-sided margins for doubt may use up to this share of the room between the limits [-].
-MOST_BACKOFF = 0.9
-
-
-@dataclass(frozen=True, kw_only=True)
-class SoftLimit:
-    """One side of a CV, or the zero of a head's margin.
-
-    Attributes:
-        tag, unit, side, at, rank: As for a `GiveUp`.
-        column: Index among the CVs or the heads.
-        is_head: Which of the two.
-        scale: Violation that counts as one [unit].
-        backoff_N: Distance kept for doubt [unit].
-        most_backoff: Largest distance that leaves room between two limits [unit]; infinite for a lone one.
-        funnel_N: By how much the limit still stands open [unit]; 0 where it has no funnel.
-    """
-
-    tag: str
-    unit: str
-    side: str
-    at: float
-    rank: int
-    column: int
-    is_head: bool
-    scale: float
-    backoff_N: np.ndarray
-    most_backoff: float = np.inf
-    funnel_N: np.ndarray | float = 0.0
-
-    @property
-    def sign(self) -> float:
-        """+1 where a larger value is worse."""
-        return 1.0 if self.side == "high" else -1.0
-
-    def __str__(self) -> str:
-        if self.is_head:
-            return f"{self.tag} margin (rank {self.rank})"
-        return f"{self.tag} {self.side} {self.at:g} {self.unit} (rank {self.rank})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,14 +75,18 @@ class SoftLimits:
     """All soft limits that are in force.
 
     Attributes:
-        limits: In order of the CVs, low before high, then the heads.
+        limits: In order of the CVs and the calculated values, low before high, then the heads.
         segment_N: Segment of each row.
         advices_Q: Advices in each segment.
+        calculated: What some of the limits are on; None where none is.
+        now_E: Calculated values as measured; empty where that is not known.
     """
 
     limits: tuple[SoftLimit, ...]
     segment_N: np.ndarray
     advices_Q: np.ndarray
+    calculated: Calculated | None = None
+    now_E: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @classmethod
     def of(cls, plant: Plant, scaler: Scaler, heads: Sequence[Head], horizon: Horizon, backoff_NY: np.ndarray) -> Self:
@@ -127,21 +94,36 @@ class SoftLimits:
         spread_Y = scaler.spread[list(Columns.of(plant).cv)]
         limits = []
         for y, name in enumerate(plant.cvs):
-            limits += _limits_of_cv(plant, y, span(plant.tags[name], float(spread_Y[y])), backoff_NY[:, y])
-        limits += [_limit_of_head(head, g, horizon.steps) for g, head in enumerate(heads)]
+            tag = plant.tags[name]
+            limits += sides_of(
+                name, tag.unit, tag.limits, Source.CV, y, span(tag, float(spread_Y[y])), backoff_NY[:, y]
+            )
+        calculated = Calculated.of(plant, scaler)
+        if calculated is not None:
+            doubt_NE = calculated.doubt(backoff_NY)
+            for e, (name, one) in enumerate(plant.advice.constraints.items()):
+                low, high = one.limits.low, one.limits.high
+                scale = high.at - low.at if low and high else float(calculated.size_E[e]) or 1.0
+                limits += sides_of(name, one.unit, one.limits, Source.CALCULATED, e, scale, doubt_NE[:, e])
+        limits += [limit_of_head(head, g, horizon.steps) for g, head in enumerate(heads)]
         segment_N, advices_Q = _segments(horizon)
-        return cls(limits=tuple(limits), segment_N=segment_N, advices_Q=advices_Q)
+        return cls(limits=tuple(limits), segment_N=segment_N, advices_Q=advices_Q, calculated=calculated)
 
     @cached_property
-    def _lines(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Each excess as a line of its value: slope [R], offset [N, R]; column and whether it is a head's [2, R]."""
+    def _lines(self) -> tuple[np.ndarray, np.ndarray]:
+        """Each excess as a line of its value: slope [R], offset [N, R]."""
         slope_R = np.array([limit.sign / limit.scale for limit in self.limits])
         offsets = [
             (limit.backoff_N - limit.funnel_N - limit.sign * limit.at) / limit.scale + np.zeros(len(self.segment_N))
             for limit in self.limits
         ]
-        at_R = np.array([[limit.column for limit in self.limits], [limit.is_head for limit in self.limits]], dtype=int)
-        return slope_R, np.array(offsets).reshape(len(self.limits), len(self.segment_N)).T, at_R
+        return slope_R, np.array(offsets).reshape(len(self.limits), len(self.segment_N)).T
+
+    @cached_property
+    def _place_R(self) -> tuple[np.ndarray, np.ndarray]:
+        """Source and column of each limit, [R] both."""
+        sources = np.array([limit.source for limit in self.limits], dtype=int)
+        return sources, np.array([limit.column for limit in self.limits], dtype=int)
 
     @cached_property
     def rank_R(self) -> np.ndarray:
@@ -160,42 +142,79 @@ class SoftLimits:
 
     def without(self, tags: frozenset[str]) -> SoftLimits:
         """The limits less those of some tags."""
-        kept = tuple(limit for limit in self.limits if limit.tag not in tags)
-        return SoftLimits(limits=kept, segment_N=self.segment_N, advices_Q=self.advices_Q)
+        return replace(self, limits=tuple(limit for limit in self.limits if limit.tag not in tags))
 
     def keeping(self, backoff_NY: np.ndarray) -> SoftLimits:
         """The limits with at least so much distance kept from those of CVs, as far as there is room [unit]."""
+        backoff = {Source.CV: backoff_NY}
+        if self.calculated is not None:
+            backoff[Source.CALCULATED] = self.calculated.doubt(backoff_NY)
         kept = []
         for limit in self.limits:
-            if not limit.is_head:
-                wider_N = np.minimum(backoff_NY[:, limit.column], limit.most_backoff)
+            if limit.source in backoff:
+                wider_N = np.minimum(backoff[limit.source][:, limit.column], limit.most_backoff)
                 limit = replace(limit, backoff_N=np.maximum(limit.backoff_N, wider_N))
             kept.append(limit)
-        return SoftLimits(limits=tuple(kept), segment_N=self.segment_N, advices_Q=self.advices_Q)
+        return replace(self, limits=tuple(kept))
+
+    def measured(self, y_Y: np.ndarray, u_U: np.ndarray, d_V: np.ndarray) -> SoftLimits:
+        """The limits, with what is calculated from measured values."""
+        return self if self.calculated is None else replace(self, now_E=self.calculated.of_row(y_Y, u_U, d_V))
 
     def excess(self, forecast: Forecast) -> np.ndarray:
         """Violation over span, [K, N, R]; negative where the limit is kept."""
-        slope_R, offset_NR, at_R = self._lines
-        outputs = forecast.y_KNY.shape[2]
-        values = np.concatenate([forecast.y_KNY, forecast.margins_KNG], axis=2) if at_R[1].any() else forecast.y_KNY
-        return np.asarray(slope_R * values[:, :, at_R[0] + outputs * at_R[1]] + offset_NR)
+        slope_R, offset_NR = self._lines
+        parts = [forecast.y_KNY]
+        if self._place_R[0].any():
+            parts += [forecast.y_KNY[:, :, :0] if self.calculated is None else self.calculated.along(forecast)]
+            parts += [forecast.margins_KNG]
+        return np.asarray(slope_R * self._picked(parts, axis=2) + offset_NR)
 
-    def gradient(self, sensitivity: Sensitivity) -> np.ndarray:
-        """d(excess)/dx, [N, R, P]."""
-        slope_R, _, at_R = self._lines
-        outputs = sensitivity.y_NYP.shape[1]
-        values = sensitivity.y_NYP
-        if at_R[1].any():
-            values = np.concatenate([values, sensitivity.margins_NGP], axis=1)
-        return np.asarray(slope_R[:, None] * values[:, at_R[0] + outputs * at_R[1]])
+    def gradient(self, forecast: Forecast, sensitivity: Sensitivity) -> np.ndarray:
+        """d(excess)/dx along the (only) plan of a forecast, [N, R, P]."""
+        parts = [sensitivity.y_NYP]
+        if self._place_R[0].any():
+            none = sensitivity.y_NYP[:, :0]
+            parts += [none if self.calculated is None else self.calculated.gradient(forecast, sensitivity)]
+            parts += [sensitivity.margins_NGP]
+        return np.asarray(self._lines[0][:, None] * self._picked(parts, axis=1))
 
-    def by_output(self, price_NR: np.ndarray, outputs: int, heads: int) -> tuple[np.ndarray, np.ndarray]:
-        """Prices of the limits as derivatives by the CVs [N, Y] and by the margins [N, G]."""
-        y_NY, margins_NG = np.zeros((len(price_NR), outputs)), np.zeros((len(price_NR), heads))
+    def _picked(self, parts: Sequence[np.ndarray], axis: int) -> np.ndarray:
+        """The value that each limit is on, from those of each source."""
+        source_R, column_R = self._place_R
+        starts = np.cumsum([0, *(part.shape[axis] for part in parts)])
+        values = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=axis)
+        return np.asarray(np.take(values, column_R + starts[source_R], axis=axis))
+
+    def by_output(self, price_NR: np.ndarray, forecast: Forecast) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Prices of the limits as derivatives by the CVs [N, Y], the margins [N, G] and, directly, the MVs [N, U]."""
+        outputs, mvs = forecast.y_KNY.shape[2], forecast.moves_KNU.shape[2]
+        y_NY, u_NU = np.zeros((len(price_NR), outputs)), np.zeros((len(price_NR), mvs))
+        margins_NG = np.zeros((len(price_NR), forecast.margins_KNG.shape[2]))
         for r, limit in enumerate(self.limits):
-            target = margins_NG if limit.is_head else y_NY
-            target[:, limit.column] += limit.sign / limit.scale * price_NR[:, r]
-        return y_NY, margins_NG
+            if limit.source is not Source.CALCULATED:
+                target = margins_NG if limit.is_head else y_NY
+                target[:, limit.column] += limit.sign / limit.scale * price_NR[:, r]
+        weight_NE = self._weights(price_NR)
+        if self.calculated is not None and weight_NE.any():
+            by_NS = (weight_NE[:, None] @ self.calculated.slopes(forecast))[:, 0]
+            y_NY, u_NU = y_NY + by_NS[:, :outputs], u_NU + by_NS[:, outputs:]
+        return y_NY, margins_NG, u_NU
+
+    def bend(self, price_NR: np.ndarray, forecast: Forecast) -> np.ndarray | float:
+        """Second derivatives of priced calculated values by the CVs and MVs, [N, S, S]; 0 where there are none."""
+        weight_NE = self._weights(price_NR)
+        if self.calculated is None or not weight_NE.any():
+            return 0.0
+        return np.asarray(self.calculated.bend(forecast, weight_NE))
+
+    def _weights(self, price_NR: np.ndarray) -> np.ndarray:
+        """Prices of the limits as derivatives by the calculated values, [N, E]."""
+        weight_NE = np.zeros((len(price_NR), len(self.calculated.names) if self.calculated else 0))
+        for r, limit in enumerate(self.limits):
+            if limit.source is Source.CALCULATED:
+                weight_NE[:, limit.column] += limit.sign / limit.scale * price_NR[:, r]
+        return weight_NE
 
     def slack(self, excess_KNR: np.ndarray) -> np.ndarray:
         """Largest excess of each segment, not below zero, [K, Q, R]."""
@@ -231,45 +250,6 @@ class SoftLimits:
             doubt = f", {kept:.3g} {limit.unit} kept for doubt" if kept > TOLERANCE * limit.scale else ""
             words.append(f"{limit}{doubt}")
         return words
-
-
-def _limits_of_cv(plant: Plant, column: int, scale: float, backoff_N: np.ndarray) -> list[SoftLimit]:
-    tag = plant.tags[plant.cvs[column]]
-    low, high = tag.limits.low, tag.limits.high
-    # Doubt never closes the room between the limits.
-    most = 0.5 * MOST_BACKOFF * (high.at - low.at) if low and high else np.inf
-    return [
-        SoftLimit(
-            tag=tag.name,
-            unit=tag.unit,
-            side=side,
-            at=limit.at,
-            rank=limit.rank,
-            column=column,
-            is_head=False,
-            scale=scale,
-            backoff_N=np.minimum(backoff_N, most),
-            most_backoff=most,
-        )
-        for side, limit in (("low", low), ("high", high))
-        if limit
-    ]
-
-
-def _limit_of_head(head: Head, column: int, steps: int) -> SoftLimit:
-    """A head has no span; its allowance says what size of margin it can tell apart."""
-    allowance = float(np.mean(np.abs(head.allowance_H))) if np.size(head.allowance_H) else 0.0
-    return SoftLimit(
-        tag=head.name,
-        unit=head.unit,
-        side="low",
-        at=0.0,
-        rank=head.rank,
-        column=column,
-        is_head=True,
-        scale=allowance if allowance > 1e-6 else 1.0,
-        backoff_N=np.zeros(steps),  # its allowance is deducted in the forecast
-    )
 
 
 def _segments(horizon: Horizon) -> tuple[np.ndarray, np.ndarray]:

@@ -26,7 +26,7 @@ from typing import Any, Self
 import casadi as ca
 import numpy as np
 
-from procmodel.control.expression import parse
+from procmodel.control.expression import RowFunction, TagSymbols, parse
 from procmodel.control.horizon import Horizon, span
 from procmodel.data.window import Columns, Scaler
 from procmodel.errors import PlantFileError
@@ -52,13 +52,19 @@ class Economic:
         size: Typical size [currency/h].
     """
 
-    def __init__(self, expression: Any, y: Any, u: Any, d: Any, at: tuple[np.ndarray, ...], spread: np.ndarray) -> None:
-        s = ca.vertcat(y, u)
+    def __init__(self, expression: Any, tags: TagSymbols) -> None:
+        s, rows = ca.vertcat(tags.y, tags.u), [tags.y, tags.u, tags.d]
         hessian, gradient = ca.hessian(expression, s)
-        self.expression = ca.Function("cost", [y, u, d], [expression])
-        self._model = ca.Function("model", [y, u, d], [ca.densify(gradient), ca.densify(ca.vec(hessian))])
-        self._mapped: dict[tuple[str, int], Any] = {}
-        self.size = self._typical_size(expression, ca.vertcat(y, u, d), np.concatenate(at), spread)
+        self.expression = ca.Function("cost", rows, [expression])
+        self._value = RowFunction("cost", rows, [expression])
+        self._model = RowFunction("model", rows, [gradient, ca.vec(hessian)])
+        size = tags.typical_size(expression)
+        if not np.isfinite(size):
+            raise PlantFileError(
+                "advice: the objective has no finite value where the plant usually runs. "
+                "Correct the arguments of sqrt, log and / in the plant file."
+            )
+        self.size = size or 1.0
 
     @classmethod
     def of(cls, plant: Plant, scaler: Scaler) -> Self | None:
@@ -67,55 +73,26 @@ class Economic:
         Raises:
             PlantFileError: the expression names an unknown tag, cannot be read, or has no value at the recorded centre.
         """
-        columns = Columns.of(plant)
-        names = (plant.cvs, plant.mvs, plant.dvs)
-        y, u, d = (ca.SX.sym(letter, len(part)) for letter, part in zip("yud", names, strict=True))
-        symbols = {
-            name: vector[i] for vector, part in zip((y, u, d), names, strict=True) for i, name in enumerate(part)
-        }
-        symbols = {name: symbols[name] for name in plant.columns if name in symbols}
-        terms = [parse(plant.advice.objective, symbols)] if plant.advice.objective is not None else []
+        tags = TagSymbols.of(plant, scaler)
+        terms = [parse(plant.advice.objective, tags.by_name)] if plant.advice.objective is not None else []
         for name, tag in plant.tags.items():
             if tag.price is None:
                 continue
-            if name not in symbols:
+            if name not in tags.by_name:
                 raise PlantFileError(
                     f"Tag {name!r}: it has a price, but a {tag.role} is not predicted. Make it a CV or drop its price."
                 )
-            terms.append(parse_price(tag.price, tag.unit) * symbols[name])
-        if not terms:
-            return None
-        at = tuple(scaler.centre[list(part)] for part in (columns.cv, columns.mv, columns.dv))
-        spread = scaler.spread[list(columns.cv + columns.mv + columns.dv)]
-        return cls(ca.SX(sum(terms[1:], terms[0])), y, u, d, at, spread)
-
-    @staticmethod
-    def _typical_size(expression: Any, tags: Any, at: np.ndarray, spread: np.ndarray) -> float:
-        hessian, gradient = ca.hessian(expression, tags)
-        slope, bend = (np.array(ca.densify(v)) for v in ca.Function("size", [tags], [gradient, hessian])(at))
-        variance = np.sum((slope[:, 0] * spread) ** 2) + 0.5 * np.sum((spread[:, None] * bend * spread) ** 2)
-        if not np.isfinite(variance):
-            raise PlantFileError(
-                "advice: the objective has no finite value where the plant usually runs. "
-                "Correct the arguments of sqrt, log and / in the plant file."
-            )
-        return float(np.sqrt(variance)) or 1.0
+            terms.append(parse_price(tag.price, tag.unit) * tags.by_name[name])
+        return cls(ca.SX(sum(terms[1:], terms[0])), tags) if terms else None
 
     def value(self, y_KY: np.ndarray, u_KU: np.ndarray, d_KV: np.ndarray) -> np.ndarray:
         """Cost of each of K rows, [K] [currency/h]."""
-        cost = self._over("cost", self.expression, len(y_KY))(y_KY.T, u_KU.T, d_KV.T)
-        return np.asarray(np.array(cost)[0])
+        return self._value(y_KY, u_KU, d_KV)[0][:, 0]
 
     def quadratic(self, y_NY: np.ndarray, u_NU: np.ndarray, d_NV: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gradient [N, S] and Hessian [N, S, S] of each row's cost in (y, u)."""
-        rows, size = len(y_NY), y_NY.shape[1] + u_NU.shape[1]
-        gradient, hessian = self._over("model", self._model, rows)(y_NY.T, u_NU.T, d_NV.T)
-        return np.array(gradient).T, np.array(hessian).T.reshape(rows, size, size)
-
-    def _over(self, name: str, function: Any, rows: int) -> Any:
-        if (name, rows) not in self._mapped:
-            self._mapped[name, rows] = function.map(rows)
-        return self._mapped[name, rows]
+        gradient, hessian = self._model(y_NY, u_NU, d_NV)
+        return gradient, hessian.reshape(len(y_NY), gradient.shape[1], -1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -168,7 +168,7 @@ class Optimizer:
         with watch.stage("first rollout"):
             unmoved, kept, shifted = self._starts(problem, previous)
         if not unmoved.is_finite:
-            return self._report.hold("the model's forecast without a move is not finite", watch, start_U=start_U)
+            return self._report.hold(self._report.not_finite(problem, unmoved), watch, start_U=start_U)
         if order.frozen_U.all():
             why = "every MV is out of service"
             return self._report.hold(why, watch, start_U=start_U, problem=one, unmoved=unmoved)
@@ -255,10 +255,11 @@ class Optimizer:
         ends: Mapping[str, float] | None = None,
     ) -> Problem:
         cost = self.cost if not rest else replace(self.cost, rest_U=self._rest(rest))
+        now_Y, now_U, now_V = (newest_C[list(part)] for part in (self._columns.cv, self._columns.mv, self._columns.dv))
         return Problem(
             forecaster=self.forecaster,
             cost=cost if not ends else replace(cost, end_Y=self._ends(ends, order)),
-            limits=order.soft(self.limits, newest_C[list(self._columns.cv)], previous, self._interval),
+            limits=order.soft(self.limits.measured(now_Y, now_U, now_V), now_Y, previous, self._interval),
             now=now,
             bounds=order.bounds(self.horizon, now.start_U),
             setpoint_Y=order.setpoint_Y,

@@ -23,6 +23,7 @@ from procmodel.control.export import margin_function, read_out_function, step_fu
 from procmodel.control.limits import SLACK_CURVATURE, WEIGHT
 from procmodel.control.objective import END_WEIGHT, REST_WEIGHT
 from procmodel.control.problem import Problem
+from procmodel.control.soft_limit import Source
 from procmodel.errors import ArtifactError
 
 Shooting = Literal["single", "multiple"]
@@ -127,9 +128,13 @@ class _Program:
         slack = ca.reshape(s, self.segments, limits)
         advices = ca.repmat(ca.DM(like.limits.advices_Q), 1, limits)
         cost += WEIGHT * ca.sum1(ca.sum2(advices * (slack + 0.5 * SLACK_CURVATURE * slack**2)))
+        calculated = like.limits.calculated
+        values = {Source.CV: y, Source.HEAD: margins}
+        if calculated is not None:
+            values[Source.CALCULATED] = calculated.expression.map(self.steps)(y, u, d)
         rows = [ca.MX(0, 1)]
         for r, limit in enumerate(like.limits.limits):
-            value = (margins if limit.is_head else y)[limit.column, :].T
+            value = values[limit.source][limit.column, :].T
             excess = (limit.sign * (value - limit.at) + ca.DM(limit.backoff_N)) / limit.scale
             rows.append(excess - slack[like.limits.segment_N.tolist(), r])
         soft = ca.vertcat(*rows)

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from procmodel.control.horizon import Bounds, Horizon
-from procmodel.control.limits import SoftLimit, SoftLimits
+from procmodel.control.limits import SoftLimits
 from procmodel.control.objective import setpoints_of
 from procmodel.control.plan import Plan
+from procmodel.control.soft_limit import SoftLimit, Source
 from procmodel.errors import PlantFileError
 from procmodel.plant import Plant, Status
 from procmodel.plant.changes import LimitChanges, changed_plant
@@ -67,14 +68,22 @@ class TickOrders:
             previous: The plan of one advice ago, from whose limits a ramp goes on.
             interval: Time between two advices [s].
         """
-        kept = [limit for limit in limits.limits if limit.is_head or self._counts(limit)]
-        return replace(
-            limits,
-            limits=tuple(
-                limit if limit.is_head else self._in_force(limit, now_Y, previous, interval, len(limits.segment_N))
-                for limit in kept
-            ),
-        )
+        reads = limits.calculated.reads if limits.calculated is not None else ()
+        kept = []
+        for limit in limits.limits:
+            if limit.source is Source.CALCULATED:
+                if not self.out & reads[limit.column]:  # what reads a CV that is left alone is left alone too
+                    kept.append(replace(limit, at=self._calculated_at(limit)))
+            elif limit.is_head:
+                kept.append(limit)
+            elif self._counts(limit):
+                kept.append(self._in_force(limit, now_Y, previous, interval, len(limits.segment_N)))
+        return replace(limits, limits=tuple(kept))
+
+    def _calculated_at(self, limit: SoftLimit) -> float:
+        given = self.plant.advice.constraints[limit.tag].limits
+        asked = given.low if limit.side == "low" else given.high
+        return limit.at if asked is None else asked.at
 
     def _counts(self, limit: SoftLimit) -> bool:
         status = self.plant.tags[limit.tag].status

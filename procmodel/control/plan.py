@@ -26,7 +26,7 @@ class GiveUp:
     """A soft limit that the plan cannot keep.
 
     Attributes:
-        tag: The CV or constraint head.
+        tag: The CV, calculated value or constraint head.
         side: "low" or "high".
         limit, amount: The limit and the largest excess over the horizon [unit].
         rank: Of the limit.
@@ -41,6 +41,22 @@ class GiveUp:
     rank: int
     because: str = ""
     scenario: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calculation:
+    """What is calculated from tags along a plan, and kept within limits as a CV is.
+
+    Attributes:
+        unit: As the plant file says.
+        now: From the newest measured values [unit]; NaN where one of them is not known.
+        predicted, unmoved: [H] under the plan, and if nothing is moved [unit].
+    """
+
+    unit: str
+    now: float
+    predicted: np.ndarray
+    unmoved: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +101,7 @@ class Plan:
         predicted: [H, Y] CVs under the plan, bias included.
         unmoved: [H, Y] CVs if nothing is moved.
         margins: [H, G] lower bounds of the constraint margins under the plan (allowance deducted).
+        calculated: By name, what `advice.constraints` calculates.
         steady_gain: [Y, U] last row of dY/dU for a held move: the dynamic matrix's end.
         give_ups: Soft limits exceeded, rank 1 first.
         active: Limits that decide the plan, in words.
@@ -94,6 +111,7 @@ class Plan:
         latents: [H, D] of the plan, scaled; None in a hold.
         cost_shares: What the cost is made of; the parts add up to it.
         limits: Soft limits in force, by tag and side [unit]; a ramp goes on from them.
+        funnels: By how much a funnel holds limits open in each row, by tag and side, [H] [unit].
         branches: Of a plan over several scenarios. `moves` and all that is predicted beside them are of the first one;
             cost, give-ups and active limits are of all.
         above: The slow layer's plan that this one follows; None where it stands alone.
@@ -108,6 +126,7 @@ class Plan:
     predicted: np.ndarray
     unmoved: np.ndarray
     margins: np.ndarray
+    calculated: dict[str, Calculation] = field(default_factory=dict)
     steady_gain: np.ndarray
     give_ups: tuple[GiveUp, ...] = ()
     active: tuple[str, ...] = ()
@@ -118,5 +137,6 @@ class Plan:
     latents: np.ndarray | None = None
     cost_shares: dict[str, float] = field(default_factory=dict)
     limits: dict[tuple[str, str], float] = field(default_factory=dict)
+    funnels: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
     branches: tuple[Branch, ...] = ()
     above: Above | None = None

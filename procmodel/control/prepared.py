@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from procmodel.control.limits import SoftLimit
 from procmodel.control.problem import Problem, Trial
 from procmodel.control.sensitivities import Forecast, Now
+from procmodel.control.soft_limit import SoftLimit
 from procmodel.control.subproblem import Linearisation, linearised
 
 

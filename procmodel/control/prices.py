@@ -15,7 +15,7 @@ import numpy as np
 
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Plan
-from procmodel.plant import Plant, Role
+from procmodel.plant import Plant
 
 # By how much a limit is moved, relative to the span of its tag [-]. Small against a span, large against the
 # optimizer's tolerance.
@@ -39,7 +39,7 @@ class Price:
 def prices(
     optimizer: Optimizer, plant: Plant, rows_RC: np.ndarray, plan: Plan, orders: Mapping[str, Any] | None = None
 ) -> tuple[Price, ...]:
-    """Prices of the CV limits that a plan touches and of the MV limits that it rests against, dearest first.
+    """Prices of the soft limits that a plan touches and of the MV limits that it rests against, dearest first.
 
     Args:
         orders: What else the plan was made under, as `Optimizer.plan` takes it.
@@ -53,24 +53,24 @@ def prices(
     for tag, side, at in _touched(plant, base):
         outward = STEP * _span(plant, tag, base) * (1.0 if side == "high" else -1.0)
         # An MV's limit may not be widened for a tick: it is moved inward, and what that costs is its price.
-        step = -outward if plant.tags[tag].role is Role.MV else outward
+        step = -outward if tag in plan.mvs else outward
         changed = {**given, tag: {**given.get(tag, {}), side: at + step}}
         again = optimizer.plan(rows_RC, previous=base, limits=changed, **asked)
         if again.status.usable:
             gain = (again.cost - base.cost) if step == -outward else (base.cost - again.cost)
-            unit = plant.tags[tag].unit
+            unit = plant.tags[tag].unit if tag in plant.tags else plant.advice.constraints[tag].unit
             found.append(Price(tag=tag, side=side, at=at, per_unit=max(0.0, gain / abs(outward)), unit=unit))
     return tuple(sorted(found, key=lambda price: -price.per_unit))
 
 
 def _touched(plant: Plant, plan: Plan) -> list[tuple[str, str, float]]:
-    """Limits that decide: CV limits within a hundredth of a span of the prediction, MV limits that are reached."""
+    """Limits that decide: soft limits within a hundredth of a span of the prediction, MV limits that are reached."""
     found = []
-    for y, name in enumerate(plan.cvs):
+    for name, values in _predicted(plan).items():
         near = 2 * STEP * _span(plant, name, plan)
         for side, sign in (("low", -1.0), ("high", 1.0)):
             at = plan.limits.get((name, side))
-            if at is not None and float(np.max(sign * (plan.predicted[:, y] - at))) >= -near:
+            if at is not None and float(np.max(sign * (values - at))) >= -near:
                 found.append((name, side, at))
     for u, name in enumerate(plan.mvs):
         for side, limit in (("low", plant.tags[name].limits.low), ("high", plant.tags[name].limits.high)):
@@ -79,11 +79,18 @@ def _touched(plant: Plant, plan: Plan) -> list[tuple[str, str, float]]:
     return found
 
 
+def _predicted(plan: Plan) -> dict[str, np.ndarray]:
+    """What has soft limits, by name, [H] each."""
+    found = dict(zip(plan.cvs, plan.predicted.T, strict=True))
+    return found | {name: each.predicted for name, each in plan.calculated.items()}
+
+
 def _span(plant: Plant, name: str, plan: Plan) -> float:
-    tag = plant.tags[name]
-    if tag.range is not None:
-        return tag.range[1] - tag.range[0]
-    if tag.limits.low is not None and tag.limits.high is not None:
-        return tag.limits.high.at - tag.limits.low.at
-    values = plan.predicted[:, plan.cvs.index(name)] if name in plan.cvs else plan.moves[:, plan.mvs.index(name)]
+    calculated = plant.advice.constraints.get(name)
+    limits = plant.tags[name].limits if calculated is None else calculated.limits
+    if calculated is None and (given := plant.tags[name].range) is not None:
+        return given[1] - given[0]
+    if limits.low is not None and limits.high is not None:
+        return limits.high.at - limits.low.at
+    values = plan.moves[:, plan.mvs.index(name)] if name in plan.mvs else _predicted(plan)[name]
     return float(np.ptp(values)) or max(1.0, abs(float(values[0])))

@@ -87,6 +87,11 @@ class Trial:
     @property
     def is_finite(self) -> bool:
         """Whether all that is forecast of the only plan are numbers."""
+        return self.is_forecast and bool(np.isfinite(self.excess_KNR).all())
+
+    @property
+    def is_forecast(self) -> bool:
+        """Whether what the model forecasts of the only plan are numbers, whatever is calculated from them."""
         return all(bool(part.forecast.finite_K[0]) for part in self.by_scenario)
 
 

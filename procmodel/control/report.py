@@ -10,10 +10,10 @@ import numpy as np
 from procmodel.control.explain import cost_shares, with_reasons
 from procmodel.control.limits import TOLERANCE
 from procmodel.control.objective import StageCost
-from procmodel.control.plan import Plan, Status
+from procmodel.control.plan import Calculation, Plan, Status
 from procmodel.control.problem import Problem, Solvable, Trial
 from procmodel.control.scenarios import Scenarios
-from procmodel.control.sensitivities import Forecaster, Sensitivity
+from procmodel.control.sensitivities import Forecast, Forecaster, Sensitivity
 from procmodel.control.subproblem import Linearisation
 from procmodel.control.told import over_scenarios
 from procmodel.control.watch import Watch
@@ -85,6 +85,7 @@ class Reporter:
             predicted=forecast.y_KNY[0],
             unmoved=unmoved.forecast.y_KNY[0],
             margins=forecast.margins_KNG[0],
+            calculated=self._calculated(problem, forecast, unmoved.forecast),
             steady_gain=steady_YU,
             give_ups=with_reasons(limits.give_ups(forecast), self.plant, problem, trial, sensitivity),
             cost_shares=cost_shares(self.plant, problem, trial),
@@ -95,6 +96,11 @@ class Reporter:
             iterations=iterations,
             latents=forecast.latents_KND[0].numpy(),
             limits={(limit.tag, limit.side): limit.at for limit in limits.limits if not limit.is_head},
+            funnels={
+                (limit.tag, limit.side): np.asarray(limit.funnel_N)
+                for limit in limits.limits
+                if np.any(np.asarray(limit.funnel_N) > 0.0)
+            },
         )
 
     def hold(
@@ -109,7 +115,9 @@ class Reporter:
         """No move, with the forecast of it where there is one."""
         steps, outputs, mvs = self.forecaster.horizon.steps, len(self.plant.cvs), len(self.plant.mvs)
         predicted, margins = np.full((steps, outputs), np.nan), np.full((steps, len(self.forecaster.heads)), np.nan)
-        cost = float("nan")
+        cost, calculated = float("nan"), dict[str, Calculation]()
+        if unmoved is not None and problem is not None:
+            calculated = self._calculated(problem, unmoved.forecast, unmoved.forecast)
         if unmoved is not None:
             predicted, margins = unmoved.forecast.y_KNY[0], unmoved.forecast.margins_KNG[0]
             cost = self.cost.per_advice(float(unmoved.cost_K[0]))
@@ -121,12 +129,43 @@ class Reporter:
             predicted=predicted,
             unmoved=predicted,
             margins=margins,
+            calculated=calculated,
             steady_gain=np.full((outputs, mvs), np.nan),
             give_ups=problem.limits.give_ups(unmoved.forecast) if problem and unmoved else (),
             cost=cost,
             cost_unmoved=cost,
             seconds=watch.seconds | {"total": watch.elapsed},
         )
+
+    def not_finite(self, problem: Solvable, unmoved: Trial) -> str:
+        """Why there is no number to plan with, in words."""
+        if not unmoved.is_forecast:
+            return "the model's forecast without a move is not finite"
+        wrong = ~np.isfinite(unmoved.excess_KNR[0]).all(axis=0)
+        names = dict.fromkeys(
+            limit.tag for limit, is_wrong in zip(problem.limits.limits, wrong, strict=True) if is_wrong
+        )
+        return (
+            f"what is calculated for {' and '.join(map(repr, names))} is not finite without a move; see the arguments "
+            "of sqrt, log and / in advice.constraints"
+        )
+
+    def _calculated(self, problem: Problem, forecast: Forecast, unmoved: Forecast) -> dict[str, Calculation]:
+        """What is calculated along a plan, by name."""
+        limits = problem.limits
+        if limits.calculated is None:
+            return {}
+        with_moves, without = (limits.calculated.along(each)[0] for each in (forecast, unmoved))
+        now_E = limits.now_E if limits.now_E.size else np.full(len(limits.calculated.names), np.nan)
+        return {
+            name: Calculation(
+                unit=self.plant.advice.constraints[name].unit,
+                now=float(now_E[e]),
+                predicted=with_moves[:, e],
+                unmoved=without[:, e],
+            )
+            for e, name in enumerate(limits.calculated.names)
+        }
 
     def _names(self) -> dict[str, Any]:
         return {

@@ -98,7 +98,9 @@ def linearised(problem: Problem, trial: Trial, price_NR: np.ndarray | None, *, a
     gradient_NS, hessian_NSS = cost.quadratic(y_NY, u_NU, problem.now.dv_NV, problem.setpoint_Y)
     bend = None
     if cost.economic or (again and problem.forecaster.is_by_hand):
-        bend = _seeds(problem, trial, gradient_NS, np.zeros_like(trial.excess_KNR[0]) if price_NR is None else price_NR)
+        price_NR = np.zeros_like(trial.excess_KNR[0]) if price_NR is None else price_NR
+        bend, _ = _seeds(problem, trial, gradient_NS, price_NR)
+        hessian_NSS = hessian_NSS + problem.limits.bend(price_NR, forecast)
     sensitivity = problem.forecaster.sensitivity(forecast, bend)
     outputs_NSP = np.concatenate([sensitivity.y_NYP, sensitivity.moves_NUP], axis=1) * span_P
     flat_BP = outputs_NSP.reshape(-1, outputs_NSP.shape[2])
@@ -113,7 +115,7 @@ def linearised(problem: Problem, trial: Trial, price_NR: np.ndarray | None, *, a
         changes_MU=trial.changes_KMU[0],
         sensitivity=sensitivity,
         outputs_NSP=outputs_NSP,
-        soft_NRP=problem.limits.gradient(sensitivity) * span_P,
+        soft_NRP=problem.limits.gradient(forecast, sensitivity) * span_P,
         hessian_PP=0.5 * (hessian_PP + hessian_PP.T) + ridge * np.eye(len(hessian_PP)),
     )
 
@@ -168,19 +170,19 @@ def _gradient(
     if is_here or not problem.forecaster.is_by_hand:
         return np.tensordot(gradient_NS, lin.outputs_NSP, axes=2) + move_P, is_here
     price_NR = np.zeros_like(trial.excess_KNR[0]) if price_NR is None else price_NR
-    seeds = _seeds(problem, trial, gradient_NS, price_NR)
+    seeds, direct_NU = _seeds(problem, trial, gradient_NS, price_NR)
     through_P = problem.forecaster.gradient(forecast, seeds) * problem.per_change(cost.span_U)
     outputs = y_NY.shape[1]
-    direct_P = np.tensordot(gradient_NS[:, outputs:], lin.outputs_NSP[:, outputs:], axes=2)
+    direct_P = np.tensordot(direct_NU, lin.outputs_NSP[:, outputs:], axes=2)
     return through_P + direct_P + move_P - np.tensordot(price_NR, lin.soft_NRP, axes=2), True
 
 
-def _seeds(problem: Problem, trial: Trial, gradient_NS: np.ndarray, price_NR: np.ndarray) -> Seeds:
-    """Derivative of cost and priced limits by the CVs and margins."""
-    forecast = trial.forecast
-    outputs = forecast.y_KNY.shape[2]
-    price_NY, price_NG = problem.limits.by_output(price_NR, outputs, forecast.margins_KNG.shape[2])
-    return Seeds(y_NY=gradient_NS[:, :outputs] + price_NY, margins_NG=price_NG)
+def _seeds(problem: Problem, trial: Trial, gradient_NS: np.ndarray, price_NR: np.ndarray) -> tuple[Seeds, np.ndarray]:
+    """Derivatives of cost and priced limits by the CVs and margins, and directly by the MVs, [N, U]."""
+    outputs = trial.forecast.y_KNY.shape[2]
+    price_NY, price_NG, price_NU = problem.limits.by_output(price_NR, trial.forecast)
+    seeds = Seeds(y_NY=gradient_NS[:, :outputs] + price_NY, margins_NG=price_NG)
+    return seeds, gradient_NS[:, outputs:] + price_NU
 
 
 def _levels(problem: Problem, changes_MU: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

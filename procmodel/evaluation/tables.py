@@ -199,7 +199,7 @@ def _controllers(closed_loop: Part) -> dict[str, Any]:
 
 
 def advice_table(advice: Part) -> Table:
-    """What is recommended per MV, and what is expected per CV."""
+    """What is recommended per MV, and what is expected per CV and calculated value."""
     head = ("tag", "role", "unit", "now", "recommended / at the end", "change", "without a move", "low", "high", "note")
     moves: list[tuple[Cell, ...]] = [
         (m["tag"], "MV", m["unit"], m["current"], m["recommended"], m["delta"], None, m["low"], m["high"], m["clamp"])
@@ -208,7 +208,7 @@ def advice_table(advice: Part) -> Table:
     outlooks: list[tuple[Cell, ...]] = [
         (
             o["tag"],
-            "CV",
+            role,
             o["unit"],
             o["measured"],
             o["end"],
@@ -218,7 +218,8 @@ def advice_table(advice: Part) -> Table:
             o["high"],
             o["status"],
         )
-        for o in advice["outlooks"]
+        for role, key in (("CV", "outlooks"), ("calculated", "calculated"))
+        for o in advice.get(key, ())
     ]
     return Table(head=head, rows=(*moves, *outlooks))
 

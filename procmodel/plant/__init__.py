@@ -4,11 +4,22 @@ from procmodel.plant.file import load_plant
 from procmodel.plant.plant import Plant
 from procmodel.plant.recording import Kind, Summary
 from procmodel.plant.schema import plant_schema
-from procmodel.plant.sections import Advising, Conditioning, Constraint, Gain, History, Slow, Split, Training
+from procmodel.plant.sections import (
+    Advising,
+    Calculated,
+    Conditioning,
+    Constraint,
+    Gain,
+    History,
+    Slow,
+    Split,
+    Training,
+)
 from procmodel.plant.tag import Limit, Limits, MaxMove, Role, Status, Tag
 
 __all__ = [
     "Advising",
+    "Calculated",
     "Conditioning",
     "Constraint",
     "Gain",

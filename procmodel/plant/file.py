@@ -11,7 +11,9 @@ from typing import Any
 from procmodel.errors import PlantFileError
 from procmodel.plant.checks import Complaint, checked
 from procmodel.plant.duration import FROM_FILE
+from procmodel.plant.expression import check
 from procmodel.plant.plant import Plant
+from procmodel.plant.tag import Role
 
 # A plant file is short. Aliases of aliases could otherwise grow a few lines into gigabytes.
 MOST_NODES = 100_000
@@ -30,6 +32,7 @@ def load_plant(path: str | Path) -> Plant:
     file = Path(path)
     document = _Document.read(file)
     plant = checked(Plant, document.data, say=document.sentence, context=FROM_FILE)
+    _check_expressions(plant, document)
     return _with_absolute_paths(plant, document)
 
 
@@ -140,6 +143,18 @@ class _NodeReader:
             self.lines[(*path, key)] = line
             data[key] = self.value(value_node, (*path, key))
         return data
+
+
+def _check_expressions(plant: Plant, document: _Document) -> None:
+    """Each can be read, and names what is predicted or known."""
+    written: dict[tuple[str | int, ...], str] = {
+        ("advice", "constraints", name, "expression"): each.expression
+        for name, each in plant.advice.constraints.items()
+    }
+    if plant.advice.objective is not None:
+        written["advice", "objective"] = plant.advice.objective
+    for path, text in written.items():
+        check(text, plant.of(Role.MV, Role.CV, Role.DV), f"{document.place(path)}: {'.'.join(map(str, path))}")
 
 
 def _with_absolute_paths(plant: Plant, document: _Document) -> Plant:

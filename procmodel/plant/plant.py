@@ -79,6 +79,15 @@ class Plant(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _calculated_have_names_of_their_own(self) -> Self:
+        for name in self.advice.constraints:
+            if name in self.tags or name in self.constraints:
+                what = "a tag" if name in self.tags else "a learned constraint"
+                text = f"advice.constraints: {name!r} is the name of {what} too. Give it another."
+                raise MisfitError(("advice", "constraints", name), text)
+        return self
+
+    @model_validator(mode="after")
     def _futures_are_announced(self) -> Self:
         if "futures" in self.advice.scenarios and not any(tag.announced for tag in self.tags.values()):
             text = "advice: scenarios names futures, but no DV has announced. Give one its file, or remove futures."

@@ -8,9 +8,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from procmodel.errors import PlantFileError
 from procmodel.plant.duration import Duration
 from procmodel.plant.recording import Summary
-from procmodel.plant.tag import Frozen, MisfitError, nearest
+from procmodel.plant.tag import Frozen, MisfitError, WrittenLimits, in_order, nearest
+from procmodel.plant.units import check_unit
 
 _WrittenSign = Literal["+", "-", 1, -1] | None
 
@@ -76,6 +78,37 @@ class Constraint(Frozen):
     rank: Annotated[int, Field(ge=1, le=9)] = 2
     unit: str = "1"
     description: str = ""
+
+
+class Calculated(Frozen):
+    """What is calculated from tags and kept within limits, row by row of the plan; for example a heat duty.
+
+    Attributes:
+        expression: Over MVs, CVs and DVs, in the words of `objective`, for example "FI1.PV * (TI2.PV - TI1.PV)".
+        unit: Of its value.
+        limits: Soft and ranked, as a CV's [unit].
+        description: For people.
+    """
+
+    expression: str
+    unit: str
+    limits: WrittenLimits
+    description: str = ""
+
+    @model_validator(mode="after")
+    def _has_limits_in_order(self) -> Self:
+        if self.limits.low is None and self.limits.high is None:
+            raise MisfitError("limits", "limits: got none, needs low, high or both. Give it one, or remove it.")
+        in_order(self.limits, self.unit)
+        return self
+
+    @model_validator(mode="after")
+    def _unit_known(self) -> Self:
+        try:
+            check_unit(self.unit)
+        except PlantFileError as error:
+            raise MisfitError("unit", str(error)) from error
+        return self
 
 
 class Conditioning(Frozen):
@@ -201,6 +234,7 @@ class Advising(Frozen):
     Attributes:
         objective: Economic cost per hour over tag names, for example "600 * FI100.PV - 20 * FI2.PV"; absent: prices
             and setpoints.
+        constraints: By name, what is calculated from tags and kept within limits.
         every: Time from one advice to the next; absent: the sample time.
         horizon: How far the optimizer looks ahead; absent: 60 samples.
         blocks: Number of moves per MV within the horizon.
@@ -217,6 +251,7 @@ class Advising(Frozen):
     """
 
     objective: str | None = None
+    constraints: dict[str, Calculated] = Field(default_factory=dict)
     every: Duration | None = None
     horizon: Duration | None = None
     blocks: Annotated[int, Field(ge=1, le=60)] = 8

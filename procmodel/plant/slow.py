@@ -35,8 +35,9 @@ def latent_tags(plant: Plant) -> list[str]:
 def slow_plant(plant: Plant) -> Plant:
     """The slow layer's plant: one row is a slow row, every tag its mean over it, the fast latent's components are AUX.
 
-    Limits, prices, setpoints, declared signs and the objective are the plant file's. A slow row's mean may move by as
-    much as all its fast moves together. Margins of constraint heads stay with the fast layer, whose latent they read.
+    Limits, prices, setpoints, declared signs, the objective and what is calculated are the plant file's. A slow row's
+    mean may move by as much as all its fast moves together. Margins of constraint heads stay with the fast layer, whose
+    latent they read.
 
     Raises:
         PlantFileError: The plant file has no slow layer.

@@ -121,8 +121,17 @@ def _written_duration(value: Any) -> Any:
     return value
 
 
+def in_order(limits: Limits, unit: str) -> None:
+    """Refuses limits that cross."""
+    low, high = limits.low, limits.high
+    if low and high and low.at >= high.at:
+        text = f"limits crossed: low {low.at:g} must be below high {high.at:g} [{unit}]. Correct the limits."
+        raise MisfitError("limits", text)
+
+
 _Above0 = Annotated[float, Field(gt=0)]
 _Pair = tuple[float | None, float | None]
+WrittenLimits = Annotated[Limits, BeforeValidator(_limits, json_schema_input_type=Limits | _Pair)]
 
 
 class Tag(Frozen):
@@ -163,7 +172,7 @@ class Tag(Frozen):
     source_unit: str | None = None
     description: str = ""
     range: tuple[Finite, Finite] | None = None
-    limits: Annotated[Limits, BeforeValidator(_limits, json_schema_input_type=Limits | _Pair)] = Limits()
+    limits: WrittenLimits = Limits()
     max_move: Annotated[MaxMove | None, BeforeValidator(_max_move, json_schema_input_type=MaxMove | _Above0)] = None
     rest_at: Finite | None = None
     price: str | None = None
@@ -230,9 +239,7 @@ class Tag(Frozen):
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Self:
         low, high = self.limits.low, self.limits.high
-        if low and high and low.at >= high.at:
-            text = f"limits crossed: low {low.at:g} must be below high {high.at:g} [{self.unit}]. Correct the limits."
-            raise MisfitError("limits", text)
+        in_order(self.limits, self.unit)
         if self.range is not None and self.range[0] >= self.range[1]:
             raise MisfitError(
                 "range", f"range [{self.range[0]:g}, {self.range[1]:g}] must rise [{self.unit}]. Correct it."

@@ -231,8 +231,11 @@ def proposal_of(plan: Plan, setpoints: Mapping[str, float] | None = None) -> Pro
         reason=plan.reason,
         moves={name: values[0] for name, values in planned.items() if values},
         planned=planned,
-        predicted=dict(zip(plan.cvs, plan.predicted.T.tolist(), strict=True)),
-        unmoved=dict(zip(plan.cvs, plan.unmoved.T.tolist(), strict=True)),
+        predicted=dict(zip(plan.cvs, plan.predicted.T.tolist(), strict=True))
+        | {name: each.predicted.tolist() for name, each in plan.calculated.items()},
+        unmoved=dict(zip(plan.cvs, plan.unmoved.T.tolist(), strict=True))
+        | {name: each.unmoved.tolist() for name, each in plan.calculated.items()},
+        calculated={name: each.now for name, each in plan.calculated.items()},
         margins=dict(zip(plan.heads, plan.margins.T.tolist(), strict=True)),
         setpoints=setpoints or {},
         give_ups=tuple(

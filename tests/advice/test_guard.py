@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from procmodel.advice import Action, Advice, GivenUp, Mode, Proposal, guard
 from procmodel.advice.instruments import Fault
-from procmodel.plant import Plant, Status
+from procmodel.plant import Calculated, Limit, Limits, Plant, Status
 
 NOW = datetime(2024, 10, 27, 1, 30, tzinfo=UTC)
 MEASURED = {"FC1.SP": 40.0, "FC2.SP": 30.0, "LI1.PV": 55.0, "TI1.PV": 70.0, "FI9.PV": 12.0}
@@ -341,3 +341,40 @@ def test_advice_says_which_mode_was_asked_for_and_why_it_got_less(small_plant: P
         Mode.SIMULATE, Mode.ADVISE, "nobody has looked at this model",
     )  # fmt: skip
     assert decide(small_plant).requested is Mode.ADVISE
+
+
+def with_load(plant: Plant, rank: int) -> Plant:
+    load = Calculated(expression="FC1.SP * TI1.PV", unit="kW", limits=Limits(high=Limit(at=100.0, rank=rank)))
+    return plant.model_copy(update={"advice": plant.advice.model_copy(update={"constraints": {"load": load}})})
+
+
+def loaded(now: float, predicted: list[float], unmoved: list[float]) -> Proposal:
+    return replace(
+        GOOD,
+        predicted={**GOOD.predicted, "load": predicted},
+        unmoved={**GOOD.unmoved, "load": unmoved},
+        calculated={"load": now},
+    )
+
+
+def test_what_is_calculated_has_a_line_of_its_own(small_plant: Plant) -> None:
+    advice = decide(with_load(small_plant, 2), loaded(105.0, [104.0, 99.0, 98.0], [105.0, 105.0, 105.0]))
+    assert advice.action is Action.MOVE
+    (load,) = advice.calculated
+    assert (load.tag, load.unit, load.measured, load.end, load.unmoved_end, load.high) == (
+        "load", "kW", 105.0, 98.0, 105.0, 100.0,
+    )  # fmt: skip
+    assert load.status == "outside, returns"
+    assert "load is outside its limits now." in advice.notes
+
+
+def test_a_plan_that_says_nothing_of_it_or_breaks_its_first_rank_is_a_hold(small_plant: Plant) -> None:
+    plant = with_load(small_plant, 1)
+    assert decide(plant).reason == "The plan has no complete prediction for load."
+    lost = decide(plant, loaded(99.0, [99.0, 99.0, math.nan], [99.0, 99.0, 99.0]))
+    assert lost.reason == "The prediction for load is not finite."
+    broken = loaded(99.0, [99.0, 103.0, 103.0], [99.0, 99.0, 99.0])
+    assert "takes load 3 kW beyond its rank-1 high limit 100" in decide(plant, broken).reason
+    assert decide(with_load(small_plant, 2), broken).action is Action.MOVE
+    # What reads a tag that advice does without is not limited.
+    assert decide(plant, broken, dropped={"TI1.PV"}).action is Action.MOVE

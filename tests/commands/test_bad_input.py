@@ -52,6 +52,11 @@ class Bad:
     says: tuple[str, ...]
 
 
+def calculated(expression: str, limits: str = "{high: 9}") -> Spoil:
+    entry = f"advice: {{constraints: {{load: {{expression: '{expression}', unit: '1', limits: {limits}}}}}, "
+    return replaced("plant.yaml", "advice: {", entry)
+
+
 INGEST, ADVISE = ("ingest",), ("advise", "--at", "latest")
 BAD = {
     "missing plant file": Bad(INGEST, lambda site: (site / "plant.yaml").unlink(), ("plant.yaml",)),
@@ -84,6 +89,22 @@ BAD = {
     "overlap without a unit": Bad(("ingest", "--update", "--overlap", "3"), nothing, ("--overlap: got '3'",)),
     "no record": Bad(("ingest", "--recorded", "nowhere"), nothing, ("--recorded nowhere", "no record there")),
     "clock without a zone": Bad(("advise", "--at", "2026-03-01T01:00:00"), nothing, ("--at", "time zone")),
+    "constraint on an unknown tag": Bad(
+        ADVISE,
+        calculated("FC1.SP * LI01.PV"),
+        ("plant.yaml line 10: advice.constraints.load.expression: unknown tag 'LI01.PV'", "Did you mean 'LI1.PV'"),
+    ),
+    "constraint without a finite value": Bad(
+        ADVISE,
+        calculated("log(0 - LI1.PV)"),
+        ("advice.constraints.load.expression: 'log(0 - LI1.PV)'", "no finite value"),
+    ),
+    "constraint without limits": Bad(ADVISE, calculated("2 * LI1.PV", "{}"), ("line 10", "needs low, high or both")),
+    "objective of an unknown tag": Bad(
+        ADVISE,
+        replaced("plant.yaml", "advice: {", "advice: {objective: 2 * FI1.PV, "),
+        ("plant.yaml line 10: advice.objective: unknown tag 'FI1.PV'",),
+    ),
     "setpoint of an unknown tag": Bad((*ADVISE, "--setpoint", "LI2.PV=50"), nothing, ("'LI2.PV'", "LI1.PV")),
     "setpoint of an MV": Bad((*ADVISE, "--setpoint", "FC1.SP=50"), nothing, ("'FC1.SP' is no CV",)),
     "setpoint without a value": Bad((*ADVISE, "--setpoint", "LI1.PV"), nothing, ("TAG=VALUE",)),

@@ -182,6 +182,31 @@ def test_advice_explains_itself_and_takes_a_tick_s_own_limits_and_statuses(comma
         assert command(*words, *wrong).returncode == 2
 
 
+def test_what_is_calculated_is_kept_shown_and_priced(command: Command, site: Path) -> None:
+    """Twice the valve is to stay below where it stands now, so that a higher level cannot be had."""
+    plant = site / "plant.yaml"
+    words = (plant, "--out", site / "out", "--at", "latest", "--setpoint", "LI1.PV=75")
+    free = json_of(command("advise", *words, "--json"))
+    assert free["calculated"] == []
+    (move,) = free["moves"]
+    assert move["delta"] > 1
+    most = 2 * move["current"]
+    entry = f"advice: {{constraints: {{load: {{expression: 2 * FC1.SP, unit: kg/h, limits: {{high: {most!r}}}}}}}, "
+    plant.write_text(plant.read_text(encoding="utf-8").replace("advice: {", entry), encoding="utf-8")
+    kept = json_of(command("advise", *words, "--json", "--explain"))
+    assert kept["moves"][0]["delta"] == pytest.approx(0.0, abs=0.01)
+    (load,) = kept["calculated"]
+    assert (load["tag"], load["unit"], load["high"]) == ("load", "kg/h", most)
+    assert load["measured"] == pytest.approx(most)
+    assert load["most"] <= most + 0.02
+    assert any(words.startswith("load high") for words in kept["active"])
+    assert any(re.match(r"limit load high \S+ costs \S+ per kg/h", line) for line in kept["explanation"])
+    looser = json_of(command("advise", *words, "--json", "--limit", f"load high={most + 4}"))
+    assert looser["moves"][0]["delta"] == pytest.approx(2.0, abs=0.02)
+    told = command("advise", *words).stdout
+    assert re.search(r"load +kg/h", told)
+
+
 def test_advice_for_an_hour_ago_knows_nothing_of_what_came_later(command: Command, site: Path) -> None:
     words = ("--out", site / "out", "--json", "--at", "2026-03-01T01:30:00+00:00", "--setpoint", "LI1.PV=60")
     whole = json_of(command("advise", site / "plant.yaml", *words))

@@ -159,15 +159,64 @@ def test_a_limit_that_is_given_up_says_what_stands_in_the_way() -> None:
     assert "P1 is not to be moved" in stuck.give_ups[0].because
 
 
-def test_of_two_limits_that_cannot_both_hold_the_lower_rank_names_the_higher() -> None:
+def one_valve(most: float = 10.0, max_move: float | None = None, **limits: Any) -> Optimizer:
+    """One MV that two CVs follow alike, with a steady gain of 1 and half of the way in each row."""
+    tags: dict[str, Any] = {"U": {"role": "MV", "unit": "V", "limits": [0, most], "max_move": max_move}}
+    tags |= {
+        name: {"role": "CV", "unit": "cm", "range": [0, 20], "limits": limits.get(name, {})} for name in ("A", "B")
+    }
+    plant = make_plant({name: {k: v for k, v in tag.items() if v is not None} for name, tag in tags.items()})
+    return Optimizer(plant=plant, model=LinearModel(plant, 0.5 * np.eye(2), [[0.5], [0.5]]), scaler=unit_scaler(plant))
+
+
+@pytest.mark.parametrize(
+    ("valve", "start", "lost", "amount", "because"),
+    [
+        # B is to be below 6 and A above 8, which are the same at rest: the lower rank is 2 cm short, and says for whom.
+        (
+            {"A": {"low": {"at": 8, "rank": 1}}, "B": {"high": {"at": 6, "rank": 2}}},
+            8.0,
+            ("B", "high"),
+            2.0,
+            "A low 8 (rank 1) counts more",
+        ),
+        (
+            {"A": {"low": 8}, "B": {"high": 6}},
+            7.0,
+            ("B", "high"),
+            1.0,
+            "it and the others of its rank cannot all be kept",
+        ),
+        # The valve ends at 6 V, and A with it.
+        ({"most": 6.0, "A": {"low": 8}}, 6.0, ("A", "low"), 2.0, "U is at its high limit 6 V"),
+        # From 4 V by 0.5 V a row: A is worst in the first row, at 0.5 * 4 + 0.5 * 4.5 = 4.25.
+        ({"max_move": 0.5, "A": {"low": 8}}, 4.0, ("A", "low"), 3.75, "U is at its largest move 0.5 V a row"),
+        # Nothing holds the valve back, but half of the way is all that one row can do: 0.5 * 0 + 0.5 * 10.
+        ({"A": {"low": 8}}, 0.0, ("A", "low"), 3.0, "U is at its high limit 10 V"),
+    ],
+    ids=["higher rank", "same rank", "bound", "largest move", "first row"],
+)
+def test_what_stands_in_the_way_is_what_the_equation_says(
+    valve: dict[str, Any], start: float, lost: tuple[str, str], amount: float, because: str
+) -> None:
+    plan = one_valve(**valve).plan(np.full((2, 3), start))
+    given = {(g.tag, g.side): g for g in plan.give_ups}
+    assert given[lost].amount == pytest.approx(amount, abs=0.01)
+    assert given[lost].because == because
+
+
+def test_a_pump_that_cannot_slow_down_sooner_is_named_and_one_that_another_limit_needs_is_not() -> None:
+    """L2 stands 3 cm too high: P2 goes down as fast as it may, P1 does not, since L1 counts more."""
     both = {
         "L1": {"setpoint": None, "limits": {"low": {"at": 14, "rank": 1}, "high": {"at": 20, "rank": 1}}},
         "L2": {"setpoint": None, "limits": {"low": {"at": 1, "rank": 2}, "high": {"at": 5, "rank": 2}}},
     }
     plan = optimizer(tanks(both)).plan(rows(h=(14.5, 8.0)))
-    lost = {g.tag: g for g in plan.give_ups}
-    assert "L2" in lost
-    assert lost["L2"].because
+    (lost,) = plan.give_ups
+    assert (lost.tag, lost.side, lost.because) == ("L2", "high", "P2 is at its largest move 0.5 V a row")
+    assert plan.moves[0, 1] == pytest.approx(2.5)
+    assert plan.moves[0, 0] > 2.0 + 0.1
+    assert level(plan).min() >= 14 - 2e-3
 
 
 def test_the_parts_of_the_cost_add_up_and_name_what_dominates() -> None:

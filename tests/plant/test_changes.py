@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from procmodel.errors import PlantFileError
-from procmodel.plant import Plant, Status
+from procmodel.plant import Calculated, Limit, Limits, Plant, Status
 from procmodel.plant.changes import changed_plant
 
 
@@ -52,3 +52,14 @@ def test_nobody_sets_a_limit_outside_the_validity_limits(small_plant: Plant) -> 
     changed_plant(plant, limits={"LI1.PV": {"high": 82.0}})
     with pytest.raises(PlantFileError, match="outside its valid limits 15 to 82"):
         changed_plant(plant, limits={"LI1.PV": {"high": 82.5}})
+
+
+def test_a_limit_on_what_is_calculated_may_be_moved_either_way(small_plant: Plant) -> None:
+    load = Calculated(expression="FC1.SP", unit="kg/h", limits=Limits(low=Limit(at=1.0), high=Limit(at=9.0, rank=1)))
+    advice = small_plant.advice.model_copy(update={"constraints": {"load": load}})
+    plant = small_plant.model_copy(update={"advice": advice})
+    changed = changed_plant(plant, limits={"load": {"high": 12.0}}).advice.constraints["load"].limits
+    assert (changed.low, changed.high) == (Limit(at=1.0), Limit(at=12.0, rank=1))
+    for limits, message in (({"high": 0.5}, "low 1 must be below high 0.5 kg/h"), ({"high": float("inf")}, "finite")):
+        with pytest.raises(PlantFileError, match=message):
+            changed_plant(plant, limits={"load": limits})

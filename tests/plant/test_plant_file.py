@@ -170,6 +170,36 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
     "rest outside the limits": ("rest_at: 3.0", "rest_at: 30", ["line 5, tag P101.SP: rest_at 30 must lie within"]),
     "price in another unit": ("CHF/V", "CHF/kg", ["line 6, tag P102.SP", "'0.02 CHF/kg' on a tag in 'V'", "per V"]),
     "sure beyond doubt": ("0.95", "1.5", ["line 13: constraints.foaming.confidence: got 1.5, needs less than 1"]),
+    "calculated without limits": (
+        "gains: ",
+        "advice: {constraints: {load: {expression: P101.SP, unit: V, limits: {}}}}\ngains: ",
+        ["line 10: advice.constraints.load: limits: got none, needs low, high or both."],
+    ),
+    "calculated with limits that cross": (
+        "gains: ",
+        "advice: {constraints: {load: {expression: P101.SP, unit: V, limits: [2, 1]}}}\ngains: ",
+        ["line 10: advice.constraints.load: limits crossed: low 2 must be below high 1 [V]."],
+    ),
+    "calculated in an unknown unit": (
+        "gains: ",
+        "advice: {constraints: {load: {expression: P101.SP, unit: Vv, limits: [1, 2]}}}\ngains: ",
+        ["line 10", "unknown unit 'Vv'"],
+    ),
+    "calculated under the name of a tag": (
+        "gains: ",
+        "advice: {constraints: {P101.SP: {expression: P102.SP, unit: V, limits: [1, 2]}}}\ngains: ",
+        ["line 10", "'P101.SP' is the name of a tag too"],
+    ),
+    "calculated under the name of a learned constraint": (
+        "gains: ",
+        "advice: {constraints: {foaming: {expression: P102.SP, unit: V, limits: [1, 2]}}}\ngains: ",
+        ["line 10", "'foaming' is the name of a learned constraint too"],
+    ),
+    "calculated from an unknown tag": (
+        "gains: ",
+        "advice: {constraints: {load: {expression: 2 * P103.SP, unit: V, limits: [1, 2]}}}\ngains: ",
+        ["line 10: advice.constraints.load.expression: unknown tag 'P103.SP' in '2 * P103.SP'. Did you mean"],
+    ),
     "slow row that is no whole number of advices": (
         "gains: ",
         "slow: {row: 12 s}\ngains: ",
