@@ -173,11 +173,14 @@ class BatchedOptimizer:
 
     def _asked(self, request: Request) -> _Asked | None:
         """A request with its rows and orders; None where it is one for `Optimizer.plan`."""
-        orders = orders_of(self._plant, request.setpoints, request.out_of_service, None, None)
+        asked = request.orders
+        orders = orders_of(self._plant, asked.setpoints, asked.out_of_service, asked.limits, asked.statuses)
         rows_RC = history_of(self._plant, request.rows_RC, self._past.model.rows, self._past.rows)
-        if request.deadline is not None or len(rows_RC) < self._past.rows or orders.frozen_U.all():
+        if asked.rest or asked.ends or asked.futures or request.deadline is not None:
             return None
-        if missing_in(self._plant, np.fmax.reduce(rows_RC, axis=0), request.future_dv_HV):
+        if len(rows_RC) < self._past.rows or orders.frozen_U.all():
+            return None
+        if missing_in(self._plant, np.fmax.reduce(rows_RC, axis=0), asked.future_dv_HV):
             return None
         return _Asked(request=request, rows_RC=rows_RC, orders=orders)
 
@@ -191,7 +194,7 @@ class BatchedOptimizer:
         latent_BD, bias_BNY = self._past.at(rows_BRC, filled_BRC)
         start_BU, dv_BV, y_BY = (filled_BRC[:, -1, list(part)] for part in (columns.mv, columns.dv, columns.cv))
         ahead = zip(asked, dv_BV, strict=True)
-        dv_BNV = np.stack([dvs_ahead(dv_V, one.request.future_dv_HV, horizon.steps) for one, dv_V in ahead])
+        dv_BNV = np.stack([dvs_ahead(dv_V, one.request.orders.future_dv_HV, horizon.steps) for one, dv_V in ahead])
         bounds = [one.orders.bounds(horizon, start_U) for one, start_U in zip(asked, start_BU, strict=True)]
         interval = horizon.interval * self._plant.sample_time
         soft = [

@@ -23,7 +23,7 @@ from procmodel.control.threads import on_one_core
 from procmodel.data.window import Columns, Scaler
 from procmodel.errors import ProcmodelError
 from procmodel.plant import Plant, Status
-from procmodel.plant.changes import LimitChanges, changed_plant
+from procmodel.plant.changes import changed_plant
 from procmodel.runtime.memory import Memory
 from procmodel.runtime.mode import Ceiling, actual_mode
 from procmodel.runtime.ticks import ORDINARY, Orders, Tick
@@ -38,7 +38,7 @@ BORNE_OUT = math.log(1000.0)
 
 
 class Planner(Protocol):
-    """What the loop asks of an optimizer; the orders of a tick only where it is not an ordinary one."""
+    """What the loop asks of an optimizer."""
 
     @property
     def rows_wanted(self) -> int:
@@ -48,15 +48,9 @@ class Planner(Protocol):
     def plan(
         self,
         rows_RC: np.ndarray,
+        orders: Orders = ORDINARY,
         *,
-        setpoints: Mapping[str, float] | None = None,
-        future_dv_HV: np.ndarray | None = None,
-        futures: Mapping[str, np.ndarray] | None = None,
         previous: Plan | None = None,
-        out_of_service: Collection[str] = (),
-        limits: LimitChanges | None = None,
-        statuses: Mapping[str, Status] | None = None,
-        rest: Mapping[str, float] | None = None,
         deadline: float | None = None,
     ) -> Plan:
         """What to do from here, or a hold."""
@@ -126,9 +120,8 @@ class Advisor:
                 rows_RC, faults = replace(self.instruments, plant=plant).judge(rows_RC, ignored=dropped)
                 faults = {name: fault for name, fault in faults.items() if not self._borne_out(rows_RC, fault)}
             seen_RC = self._seen(rows_RC)
-            plan = self.planner.plan(
-                seen_RC, setpoints=setpoints, previous=previous, deadline=self.deadline, **orders.asked()
-            )
+            asked = orders.but(setpoints=setpoints)
+            plan = self.planner.plan(seen_RC, asked, previous=previous, deadline=self.deadline)
             proposal = proposal_of(plan, setpoints)
         except ProcmodelError as error:
             plan, proposal = None, Proposal(status="input refused", usable=False, reason=str(error))

@@ -18,7 +18,7 @@ from procmodel.control.batched import BatchedOptimizer
 from procmodel.control.batched_data import load_problems, save_problems
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Status
-from procmodel.control.requests import Request
+from procmodel.control.requests import Orders, Request
 from procmodel.control.watch import Watch
 from procmodel.errors import DatasetError, InputError, PlantFileError
 from procmodel.world_model.correction import BiasFilter, LastingTrust, Trust
@@ -47,7 +47,7 @@ def requests_of(rig: Rig, count: int, *, gaps: bool = False) -> list[Request]:
         if gaps:
             rows_RC[rng.random(rows_RC.shape) < 0.1] = np.nan
         setpoints = {name: float(rng.uniform(-0.9, 0.9)) for name in ("CV0", "CV1")}
-        found.append(Request(rows_RC=rows_RC, setpoints=setpoints))
+        found.append(Request(rows_RC=rows_RC, orders=Orders(setpoints=setpoints)))
     return found
 
 
@@ -55,9 +55,7 @@ def merit(optimizer: Optimizer, request: Request, moves_NU: np.ndarray) -> float
     """Cost and penalties of moves, by the serial code."""
     problem = optimizer.problem(
         request.rows_RC,
-        setpoints=request.setpoints,
-        future_dv_HV=request.future_dv_HV,
-        out_of_service=request.out_of_service,
+        request.orders,
     )
     return problem.evaluate(problem.as_changes(moves_NU)[None]).score.merit
 
@@ -70,7 +68,7 @@ def test_plans_are_as_good_as_those_of_one_at_a_time(size: Size, count: int) -> 
     assert not found.alone
     binding = 0
     for b, request in enumerate(requests):
-        alone = optimizer.plan(request.rows_RC, setpoints=request.setpoints)
+        alone = optimizer.plan(request.rows_RC, request.orders)
         known = merit(optimizer, request, alone.moves)
         assert found.merit_B[b] == pytest.approx(known, rel=SAME_MERIT)
         assert merit(optimizer, request, found.moves_BNU[b]) == pytest.approx(found.merit_B[b], rel=1e-9)
@@ -103,7 +101,7 @@ def test_histories_with_gaps_are_read_as_by_the_optimizer(small: Rig) -> None:
     optimizer, requests = batched(small), requests_of(small, 12, gaps=True)
     problems = optimizer.given(requests).problems
     for b, request in enumerate(requests):
-        now = small.make()._observer.now(request.rows_RC, None, Watch())
+        now = small.make().formulation.observer.now(request.rows_RC, None, Watch())
         torch.testing.assert_close(problems.latent_BD[b], now.latent_D, atol=1e-12, rtol=0.0)
         np.testing.assert_allclose(problems.bias_BNY[b].numpy(), now.bias_NY, atol=1e-12)
         np.testing.assert_array_equal(problems.start_BU[b].numpy(), now.start_U)
@@ -124,7 +122,7 @@ def test_errors_are_believed_as_by_the_optimizer(small: Rig) -> None:
     requests = [Request(rows_RC=record[end - alone.rows_wanted : end]) for end in (200, 240, 300)]
     problems = optimizer.given(requests).problems
     for b, request in enumerate(requests):
-        now = alone._observer.now(request.rows_RC, None, Watch())
+        now = alone.formulation.observer.now(request.rows_RC, None, Watch())
         np.testing.assert_allclose(problems.bias_BNY[b].numpy(), now.bias_NY, atol=1e-12)
 
 
@@ -178,9 +176,11 @@ def column_requests() -> list[Request]:
     return [
         Request(
             rows_RC=RECORD[at : at + 18],
-            setpoints={"Purity": 0.02 * at},
-            out_of_service=("Steam",) if at % 3 == 0 else ("Level",) if at % 3 == 1 else (),
-            future_dv_HV=announced if at % 2 else None,
+            orders=Orders(
+                setpoints={"Purity": 0.02 * at},
+                out_of_service=("Steam",) if at % 3 == 0 else ("Level",) if at % 3 == 1 else (),
+                future_dv_HV=announced if at % 2 else None,
+            ),
         )
         for at in range(24)
     ]
@@ -194,9 +194,7 @@ def test_plans_say_what_the_optimizer_says() -> None:
     for request, plan in zip(requests, optimizer.plan(requests), strict=True):
         alone = Optimizer(**COLUMN_PARTS).plan(
             request.rows_RC,
-            setpoints=request.setpoints,
-            future_dv_HV=request.future_dv_HV,
-            out_of_service=request.out_of_service,
+            request.orders,
         )
         serial = Optimizer(**COLUMN_PARTS)
         assert plan.status is alone.status is Status.CONVERGED
@@ -207,7 +205,7 @@ def test_plans_say_what_the_optimizer_says() -> None:
         assert plan.cost == pytest.approx(alone.cost, rel=0.01, abs=1e-6)
         assert sum(plan.cost_shares.values()) == pytest.approx(plan.cost)
         assert {(each.tag, each.side) for each in plan.give_ups} == {(each.tag, each.side) for each in alone.give_ups}
-        if "Steam" in request.out_of_service:
+        if "Steam" in request.orders.out_of_service:
             np.testing.assert_array_equal(plan.moves[:, 1], request.rows_RC[-1, 1])
 
 
@@ -269,7 +267,7 @@ def test_single_problems_that_ask_more_have_the_optimizers_answer() -> None:
     requests = [
         Request(rows_RC=rows[-5:]),
         Request(rows_RC=rows, deadline=60.0),
-        Request(rows_RC=rows, out_of_service=("Reflux", "Steam")),
+        Request(rows_RC=rows, orders=Orders(out_of_service=("Reflux", "Steam"))),
         Request(rows_RC=unmeasured),
         Request(rows_RC=rows),
     ]
@@ -277,7 +275,7 @@ def test_single_problems_that_ask_more_have_the_optimizers_answer() -> None:
     found, plans = optimizer.solve(requests), optimizer.plan(requests)
     assert set(found.alone) == {0, 1, 2, 3}
     for b, request in enumerate(requests[:4]):
-        alone = Optimizer(**COLUMN_PARTS).plan(request.rows_RC, out_of_service=request.out_of_service)
+        alone = Optimizer(**COLUMN_PARTS).plan(request.rows_RC, request.orders)
         assert plans[b].status is found.status_B[b] is alone.status
         assert plans[b].reason == alone.reason
         np.testing.assert_allclose(found.moves_BNU[b], alone.moves, atol=1e-9)
@@ -299,7 +297,7 @@ def test_a_forecast_that_is_no_number_is_no_plan_and_harms_no_other(small: Rig) 
 def test_wrong_requests_are_told_as_by_the_optimizer() -> None:
     optimizer = BatchedOptimizer(**COLUMN_PARTS)
     with pytest.raises(PlantFileError, match="unknown CV"):
-        optimizer.plan([Request(rows_RC=RECORD[:18], setpoints={"Nothing": 1.0})])
+        optimizer.plan([Request(rows_RC=RECORD[:18], orders=Orders(setpoints={"Nothing": 1.0}))])
     with pytest.raises(DatasetError, match="columns"):
         optimizer.plan([Request(rows_RC=RECORD[:18, :3])])
     with pytest.raises(InputError, match="deadline"):

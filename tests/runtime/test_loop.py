@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from procmodel.errors import DatasetError
 from procmodel.plant import Plant
 from procmodel.plant import Status as TagStatus
 from procmodel.runtime import Advisor, Orders, Tick, proposal_of, run
+from procmodel.runtime.ticks import ORDINARY
 from procmodel.world_model.support import Support
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -79,14 +80,12 @@ class ToldPlanner:
     def plan(
         self,
         rows_RC: np.ndarray,
+        orders: Orders = ORDINARY,
         *,
-        setpoints: Mapping[str, float] | None = None,
         previous: Plan | None = None,
         deadline: float | None = None,
-        **orders: Any,
     ) -> Plan:
-        asked = {"rows": rows_RC, "setpoints": setpoints, "previous": previous, "deadline": deadline}
-        self.asked.append({**asked, "orders": orders})
+        self.asked.append({"rows": rows_RC, "orders": orders, "previous": previous, "deadline": deadline})
         answer = self.answers[min(len(self.asked), len(self.answers)) - 1]
         if isinstance(answer, Exception):
             raise answer
@@ -225,7 +224,7 @@ def test_a_simulated_plant_that_follows_its_sink_closes_the_loop(small_plant: Pl
             self.rows_RC, self.seconds = np.vstack([self.rows_RC[1:], row]), self.seconds + 10
 
     class Proportional:
-        def plan(self, rows_RC: np.ndarray, **_: Any) -> Plan:
+        def plan(self, rows_RC: np.ndarray, *_: Any, **__: Any) -> Plan:
             wanted = 40.0 + 2.0 * (50.0 - rows_RC[-1, 2])
             return a_plan(small_plant, valve=float(np.clip(wanted, rows_RC[-1, 0] - 2, rows_RC[-1, 0] + 2)))
 
@@ -319,7 +318,7 @@ def test_orders_reach_the_planner_and_the_guard_alike(small_plant: Plant) -> Non
     narrowed = Orders(limits={"FC1.SP": {"high": 41.0}})
     held, _ = advise(of, history(small_plant), orders=narrowed)
     assert "sets FC1.SP to 42 kg/h, above its high limit 41" in held.reason
-    assert of.planner.asked[0]["orders"] == {"limits": {"FC1.SP": {"high": 41.0}}}  # type: ignore[attr-defined]
+    assert of.planner.asked[0]["orders"] == narrowed  # type: ignore[attr-defined]
     held, _ = advise(of, history(small_plant), orders=Orders(out_of_service=("FC1.SP",)))
     assert "sets FC1.SP from 40 to 42 kg/h, but it is not to be moved" in held.reason
     refused, plan = advise(of, history(small_plant), orders=Orders(limits={"FC1.SP": {"high": 400.0}}))
