@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from procmodel.control.plan import Plan
+from procmodel.control.prepared import Prepared
 from procmodel.plant import Status
 from procmodel.plant.changes import LimitChanges
 
@@ -47,13 +48,28 @@ class Orders:
 ORDINARY = Orders()
 
 
-class Plans(Protocol):
-    """An optimizer, or what stands in its place."""
+class Planner(Protocol):
+    """What the loop asks of an optimizer, or of what stands in its place."""
+
+    @property
+    def rows_wanted(self) -> int:
+        """History rows that are of use."""
+        ...
 
     def plan(
-        self, rows_RC: np.ndarray, orders: Orders = ORDINARY, *, previous: Plan | None, deadline: float | None
+        self,
+        rows_RC: np.ndarray,
+        orders: Orders = ORDINARY,
+        *,
+        previous: Plan | None = None,
+        deadline: float | None = None,
+        prepared: Prepared | None = None,
     ) -> Plan:
         """What to do from here, or a hold."""
+        ...
+
+    def prepare(self, rows_RC: np.ndarray, previous: Plan, orders: Orders = ORDINARY) -> Prepared | None:
+        """What can be known of the next plan before its tick; None for nothing."""
         ...
 
 
@@ -66,6 +82,6 @@ class Request:
     previous: Plan | None = None
     deadline: float | None = None
 
-    def planned_by(self, optimizer: Plans) -> Plan:
+    def planned_by(self, optimizer: Planner) -> Plan:
         """The optimizer's answer; errors are those of `Optimizer.plan`."""
         return optimizer.plan(self.rows_RC, self.orders, previous=self.previous, deadline=self.deadline)
