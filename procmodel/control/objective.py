@@ -49,6 +49,7 @@ class Economic:
 
     Attributes:
         expression: `(y, u, d) -> cost` of one row [currency/h].
+        derivatives: `(y, u, d) -> gradient [S], Hessian [S * S]` in (y, u).
         size: Typical size [currency/h].
     """
 
@@ -56,7 +57,7 @@ class Economic:
         s = ca.vertcat(y, u)
         hessian, gradient = ca.hessian(expression, s)
         self.expression = ca.Function("cost", [y, u, d], [expression])
-        self._model = ca.Function("model", [y, u, d], [ca.densify(gradient), ca.densify(ca.vec(hessian))])
+        self.derivatives = ca.Function("model", [y, u, d], [ca.densify(gradient), ca.densify(ca.vec(hessian))])
         self._mapped: dict[tuple[str, int], Any] = {}
         self.size = self._typical_size(expression, ca.vertcat(y, u, d), np.concatenate(at), spread)
 
@@ -109,7 +110,7 @@ class Economic:
     def quadratic(self, y_NY: np.ndarray, u_NU: np.ndarray, d_NV: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gradient [N, S] and Hessian [N, S, S] of each row's cost in (y, u)."""
         rows, size = len(y_NY), y_NY.shape[1] + u_NU.shape[1]
-        gradient, hessian = self._over("model", self._model, rows)(y_NY.T, u_NU.T, d_NV.T)
+        gradient, hessian = self._over("model", self.derivatives, rows)(y_NY.T, u_NU.T, d_NV.T)
         return np.array(gradient).T, np.array(hessian).T.reshape(rows, size, size)
 
     def _over(self, name: str, function: Any, rows: int) -> Any:

@@ -21,6 +21,7 @@ from procmodel.control.plan import Status
 from procmodel.control.requests import Orders, Request
 from procmodel.control.watch import Watch
 from procmodel.errors import DatasetError, InputError, PlantFileError
+from procmodel.plant import Status as TagStatus
 from procmodel.world_model.correction import BiasFilter, LastingTrust, Trust
 from procmodel.world_model.protocol import rollout
 
@@ -126,6 +127,26 @@ def test_errors_are_believed_as_by_the_optimizer(small: Rig) -> None:
         np.testing.assert_allclose(problems.bias_BNY[b].numpy(), now.bias_NY, atol=1e-12)
 
 
+ONE_RANK = {
+    name: {**tag, "limits": {side: {**limit, "rank": 1} for side, limit in tag["limits"].items()}}
+    if tag["role"] == "CV"
+    else tag
+    for name, tag in COLUMN.items()
+}
+
+
+CURVED = curved_head(7, rank=1)
+
+
+class Elsewhere:
+    """A head of a form of its own."""
+
+    name, unit, rank, allowance_H = "elsewhere", "%", 1, np.zeros(1)
+
+    def margin(self, z_BD: torch.Tensor) -> torch.Tensor:
+        return z_BD[:, 0]
+
+
 COLUMN_PLANT = make_plant(COLUMN, horizon="60 s", blocks=4, every="10 s")
 COLUMN_PARTS: dict[str, Any] = {
     "plant": COLUMN_PLANT, "model": latent_model(COLUMN_PLANT), "scaler": unit_scaler(COLUMN_PLANT),
@@ -142,7 +163,7 @@ def test_derivatives_agree_with_torch(products: bool) -> None:
     core, share_NMU = optimizer._core, torch.from_numpy(optimizer.alone.horizon.share_NMU)
     span_U = torch.from_numpy(optimizer.alone.cost.span_U)
     changes = torch.from_numpy(np.random.default_rng(2).uniform(-0.05, 0.05, size=(3, 8)))
-    at, jacobian_BYNP = core._linearised(problems, changes)
+    at, _, jacobian_BYNP, _ = core._linearised(problems, changes, torch.zeros_like(problems.offset_BRN))
     for b in range(3):
 
         def cvs(change_P: torch.Tensor, b: int = b) -> torch.Tensor:
@@ -155,20 +176,92 @@ def test_derivatives_agree_with_torch(products: bool) -> None:
         torch.testing.assert_close(jacobian_BYNP[b].transpose(0, 1), known_NYP, atol=1e-12, rtol=0.0)
 
 
-def test_gradients_of_the_programs_are_those_of_the_cost() -> None:
-    """By finite differences, with resting values, setpoints and a limit that is exceeded."""
-    tags = COLUMN | {"Steam": COLUMN["Steam"] | {"rest_at": 1.0}}
-    plant = make_plant(tags, horizon="60 s", blocks=4, move_weight=0.3)
-    optimizer = BatchedOptimizer(**COLUMN_PARTS | {"plant": plant})
-    problems = optimizer.given([Request(rows_RC=RECORD[:18]), Request(rows_RC=RECORD[30:48])]).problems
+OBJECTIVES = {
+    "setpoints alone": None,
+    "linear": "3 * Reflux - 2 * Yield",
+    "bent": "3 * Steam + Reflux**2 / 2 - 4 * Purity * Feed - 2 * sqrt(abs(Level) + 1) / (2 + exp(Yield))",
+    "cornered": "max(Purity, 0.2, Level) - min(Yield, Steam) + 2 ** Reflux + (Purity + 9) ** 1.5 - 1 / (Level - 7)",
+}
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_cost_and_gradient_are_those_of_the_optimizer(objective: str) -> None:
+    """The cost by the serial code, and the programs' gradients by its finite differences."""
+    tags = COLUMN | {"Steam": COLUMN["Steam"] | {"rest_at": 1.0}, "Yield": COLUMN["Yield"] | {"price": "0.3 CHF/kg"}}
+    if OBJECTIVES[objective] is None:
+        del tags["Yield"]["price"]
+    tags["Yield"] |= {"unit": "kg/h"}
+    plant = make_plant(tags, horizon="60 s", blocks=4, move_weight=0.3, objective=OBJECTIVES[objective])
+    optimizer = BatchedOptimizer(**COLUMN_PARTS | {"plant": plant, "heads": [curved_head(7)]})
+    requests = [Request(rows_RC=RECORD[:18]), Request(rows_RC=RECORD[30:48])]
+    problems = optimizer.given(requests).problems
     core, changes = optimizer._core, torch.full((2, 8), 0.02, dtype=torch.float64)
-    at, jacobian = core._linearised(problems, changes)
-    gradient_BP = core._program(problems, changes, at, jacobian).gradient_BP
+    at, *linear = core._linearised(problems, changes, torch.zeros_like(problems.offset_BRN))
+    gradient_BP = core._program(problems, changes, at, *linear).gradient_BP
+    for b, request in enumerate(requests):
+        problem = optimizer.alone.problem(request.rows_RC)
+        known = problem.evaluate(changes[b].numpy().reshape(1, 4, 2))
+        assert float(at.cost_B[b]) == pytest.approx(known.cost_K[0], rel=1e-10)
+        np.testing.assert_allclose(at.excess_BRN[b].T.numpy(), known.excess_KNR[0], atol=1e-10)
+        assert float(at.merit_B[b]) == pytest.approx(known.scores[0].merit, rel=1e-10)
     for p in range(8):
         step = torch.zeros(8, dtype=torch.float64)
         step[p] = 1e-5
         up, down = (core.evaluate(problems, changes + sign * step).cost_B for sign in (1, -1))
-        torch.testing.assert_close(gradient_BP[:, p], (up - down) / 2e-5, atol=1e-7, rtol=1e-6)
+        torch.testing.assert_close(gradient_BP[:, p], (up - down) / 2e-5, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("products", [False, True], ids=["plain", "with products"])
+def test_curvature_is_that_of_the_optimizer(products: bool) -> None:
+    """The Hessian of the Lagrangian, with CVs and a quadratic margin priced, as taken by hand for a single problem."""
+    plant = make_plant(COLUMN, horizon="60 s", blocks=4, objective=OBJECTIVES["bent"])
+    parts = COLUMN_PARTS | {"plant": plant, "model": latent_model(plant, products=products), "heads": [curved_head(7)]}
+    optimizer = BatchedOptimizer(**parts)
+    requests = [Request(rows_RC=RECORD[:18]), Request(rows_RC=RECORD[30:48])]
+    problems, rng = optimizer.given(requests).problems, np.random.default_rng(3)
+    changes = torch.from_numpy(rng.uniform(-0.05, 0.05, size=(2, 8)))
+    price_BRN = torch.from_numpy(rng.uniform(0.0, 2.0, size=problems.offset_BRN.shape))
+    core = optimizer._core
+    linear = core._linearised(problems, changes, price_BRN)
+    hessian_BPP = core._program(problems, changes, *linear).hessian_BPP
+    for b, request in enumerate(requests):
+        problem = optimizer.alone.problem(request.rows_RC)
+        trial = problem.evaluate(changes[b].numpy().reshape(1, 4, 2))
+        known = problem.linearised(trial, price_BRN[b].T.numpy())
+        np.testing.assert_allclose(hessian_BPP[b].numpy(), known.hessian_PP, atol=1e-8, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("objective", "heads", "most_alone"),
+    [("linear", [], 0), ("bent", [], 0), ("linear", [CURVED], 9), ("bent", [CURVED], 9), ("cornered", [CURVED], 9)],
+)
+def test_economic_plans_are_as_good_as_one_at_a_time(objective: str, heads: list[Any], most_alone: int) -> None:
+    """A limit that nothing can keep on this bent network lets iterations end early; such problems are solved alone."""
+    plant = make_plant(ONE_RANK, horizon="60 s", blocks=4, objective=OBJECTIVES[objective])
+    parts = COLUMN_PARTS | {"plant": plant, "heads": heads}
+    requests = [Request(rows_RC=0.5 * RECORD[at : at + 18]) for at in range(0, 40, 2)]
+    optimizer, serial = BatchedOptimizer(**parts), Optimizer(**parts)
+    found = optimizer.solve(requests)
+    assert len(found.alone) <= most_alone
+    by_head = 0
+    for b, request in enumerate(requests):
+        alone = serial.plan(request.rows_RC)
+        known = merit(serial, request, alone.moves)
+        # A cost may be near zero: relative to what the typical size of the objective costs over the horizon, too.
+        assert merit(serial, request, found.moves_BNU[b]) <= known + SAME_MERIT * max(abs(known), 12.0)
+        by_head += any("foam" in words for words in alone.active)
+    assert (by_head > 0) == bool(heads)
+
+
+def test_limits_and_statuses_of_a_tick_are_followed() -> None:
+    orders = Orders(limits={"Purity": {"high": 0.3}}, statuses={"Level": TagStatus.HIGH})
+    requests = [Request(rows_RC=RECORD[at : at + 18], orders=orders) for at in range(6)]
+    optimizer, serial = BatchedOptimizer(**COLUMN_PARTS), Optimizer(**COLUMN_PARTS)
+    assert len(optimizer.solve(requests).alone) < len(requests)
+    for request, plan in zip(requests, optimizer.plan(requests), strict=True):
+        alone = serial.plan(request.rows_RC, orders)
+        assert plan.limits == alone.limits
+        assert merit(serial, request, plan.moves) == pytest.approx(merit(serial, request, alone.moves), rel=SAME_MERIT)
 
 
 def column_requests() -> list[Request]:
@@ -249,9 +342,9 @@ def test_previous_plans_and_ramps_are_followed() -> None:
     [
         ({"model": gru_model(COLUMN_PLANT)}, "GruModel"),
         ({"model": latent_model(COLUMN_PLANT).float()}, "float64"),
-        ({"heads": [curved_head(7)]}, "heads"),
+        ({"heads": [Elsewhere()]}, "margins of elsewhere"),
         ({"members": [latent_model(COLUMN_PLANT, seed=2)]}, "members"),
-        ({"plant": make_plant(COLUMN, horizon="60 s", blocks=4, objective="3 * Reflux - 2 * Yield")}, "economic"),
+        ({"plant": make_plant(COLUMN, horizon="60 s", blocks=4, scenarios=["members"])}, "scenarios"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )
@@ -335,5 +428,5 @@ def test_the_core_needs_no_more_than_torch_and_numpy() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    names = ("", ".batched_core", ".batched_data", ".batched_model", ".batched_qp")
+    names = ("", *(f".batched_{part}" for part in ("bends", "core", "cost", "data", "model", "moves", "qp")))
     assert set(done.stdout.split()) == {f"procmodel.control{name}" for name in names}
