@@ -1,37 +1,36 @@
 """Stored advice problems solved in batches on a graphics card, or on the processor where there is none.
 
-    python -m experiments.batch_device --problems runs/batch_problems/small.npz runs/batch_problems/large.npz --json
+`python -m experiments.batch_problems runs/batch_problems` stores them. First the stored problems are solved and held
+against the merits that `Optimizer.plan` reached. Then batches of each size are solved: the stored problems again and
+again, each time from another latent, with other setpoints and another bias, so that no two are alike. A rate is that of
+the median of some runs, from tensors in the host's memory to the plans there. A batch that would take too long is left
+out, by name.
 
-Files are those of `batch_problems.py`. First the stored problems are solved and held against the merits that
-`Optimizer.plan` reached. Then batches of each size are solved: the stored problems again and again, each time from
-another latent, with other setpoints and another bias, so that no two are alike. A rate is that of the median of some
-runs, from tensors in the host's memory to the plans there. A batch that would take too long is left out, by name.
-
-Imports torch, numpy and the solver's core; nothing else of procmodel, and no CasADi.
+Imports torch, numpy and the solver's core; of the rest of procmodel nothing that needs another library, and no CasADi.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import platform
 import statistics
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from experiments.contract import Outcome, run_experiment
 from procmodel.control.batched_core import BatchCore
 from procmodel.control.batched_data import BatchPlant, BatchProblem, BatchSolution, load_problems, on_device
+from procmodel.errors import InputError
 
-BATCHES = (1, 64, 1024, 16_384)
+FOLDER = Path("runs/batch_problems")
+BATCHES, QUICK_BATCHES = (1, 64, 1024, 16_384), (1, 16)
 RUNS, SEED = 5, 7
 # Seconds that all runs of one batch may take; on a card both sizes then end within a minute.
-PATIENCE = 6.0
+PATIENCE, QUICK_PATIENCE = 6.0, 0.5
 # A batch is left out where it may take so many times the patience; rates of smaller batches than this foretell nothing.
 MOST_WAIT, SETTLED = 4, 64
 # How far problems are moved from the stored ones: latents and bias, relative to their spread; setpoints, of a span.
@@ -140,27 +139,39 @@ def lines_of(name: str, found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Solves the problems of some files in batches."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.batch_device", description=main.__doc__)
-    parser.add_argument("--problems", type=Path, nargs="+", required=True, help="files of batch_problems")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES))
-    parser.add_argument("--patience", type=float, default=PATIENCE, help="seconds for all runs of one batch")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout and nothing else")
-    arguments = parser.parse_args(argv)
-    name = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.machine()
+def study(quick: bool) -> Outcome:
+    """Rates of batches of stored advice problems on this machine, and how far they are from plans made one by one."""
+    batches, patience = (QUICK_BATCHES, QUICK_PATIENCE) if quick else (BATCHES, PATIENCE)
+    return study_of(sorted(FOLDER.glob("*.npz")), batches, patience)
+
+
+def study_of(paths: Sequence[Path], batches: Sequence[int], patience: float, device: str | None = None) -> Outcome:
+    """Of some files, on the graphics card where there is one.
+
+    Raises:
+        InputError: There is no file.
+    """
+    if not paths:
+        raise InputError(
+            f"batch_device: no problems in {FOLDER}. Store some with: python -m experiments.batch_problems {FOLDER}"
+        )
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
     # Threads that wait for each other between small products take far more time than they save.
     torch.set_num_threads(1)
-    report: dict[str, Any] = {"device": name, "torch": torch.__version__, "sizes": {}}
-    for path in arguments.problems:
-        found = one_size(path, arguments.device, arguments.batches, arguments.patience)
-        report["sizes"][path.stem] = found
-        print("\n".join(lines_of(path.stem, found)), file=sys.stderr if arguments.json else sys.stdout, flush=True)
-    if arguments.json:
-        print(json.dumps(report, indent=2))
-    return 0
+    sizes = {path.stem: one_size(path, device, batches, patience) for path in paths}
+    lines = [f"on {name}", *(line for stem, found in sizes.items() for line in lines_of(stem, found))]
+    return Outcome(
+        values={"worst_merit_off_serial": max(_off_serial(found) for found in sizes.values())},
+        results={"device": name, "sizes": sizes},
+        seeds=(SEED,),
+        lines=lines,
+    )
+
+
+def _off_serial(found: Mapping[str, Any]) -> float:
+    return max(abs(found["worst_merit_above_serial"]), abs(found["worst_merit_below_serial"]))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(run_experiment("batch_device", study))

@@ -19,7 +19,7 @@ import numpy as np
 from experiments.latency_sizes import LARGE, SMALL, Rig, rig
 from procmodel.control.batched import BatchedOptimizer
 from procmodel.control.batched_data import save_problems
-from procmodel.control.requests import Request
+from procmodel.control.requests import Orders, Request
 
 COUNT, SEED = 64, 5
 
@@ -30,8 +30,8 @@ def requests_of(made: Rig, count: int, seed: int, *, setpoints: bool = True) -> 
     record_TC = np.tile(made.record_TC, (8, 1))
     found = []
     for end in rng.integers(wanted, len(record_TC), size=count):
-        drawn = {f"CV{i}": float(rng.uniform(-0.9, 0.9)) for i in range(made.size.mvs)} if setpoints else None
-        found.append(Request(rows_RC=record_TC[end - wanted : end], setpoints=drawn))
+        drawn = {f"CV{i}": float(rng.uniform(-0.9, 0.9)) for i in range(made.size.mvs)} if setpoints else {}
+        found.append(Request(rows_RC=record_TC[end - wanted : end], orders=Orders(setpoints=drawn)))
     return found
 
 
@@ -40,11 +40,11 @@ def write(made: Rig, path: Path, count: int) -> float:
     requests, optimizer = requests_of(made, count, SEED), made.make()
     batched = BatchedOptimizer(plant=made.plant, model=made.model, scaler=made.scaler)
     began = time.process_time()
-    plans = [optimizer.plan(request.rows_RC, setpoints=request.setpoints) for request in requests]
+    plans = [request.planned_by(optimizer) for request in requests]
     seconds = (time.process_time() - began) / count
     merits = []
     for request, plan in zip(requests, plans, strict=True):
-        problem = optimizer.problem(request.rows_RC, setpoints=request.setpoints)
+        problem = optimizer.problem(request.rows_RC, request.orders)
         merits.append(problem.evaluate(problem.as_changes(plan.moves)[None]).score.merit)
     given = batched.given(requests).problems
     save_problems(path, batched.shared, given, merit_B=np.array(merits), cpu_seconds=np.array(seconds))

@@ -38,6 +38,7 @@ from procmodel.metrics import ratio_interval
 from procmodel.plant import Plant, load_plant
 from procmodel.runtime.loop import Advisor
 from procmodel.simulation import REFERENCE_PLANTS, ReferencePlant, record, reference_plant
+from procmodel.training.artifact import Artifact
 from procmodel.training.prepare import parts_of
 from procmodel.training.settings import horizon_rows, window_rows
 from procmodel.world_model.doubt import doubt_about
@@ -118,13 +119,9 @@ def asked_to_stop() -> Iterator[list[int]]:
 
 def train(name: str, folder: Path, rows: int) -> Trained:
     """Record, world model and linear models of one plant; what is there already is taken."""
-    reference, place, progress = reference_plant(name), Place(out=folder.absolute()), Progress()
-    if not (place.dataset.exists() and (folder / "export" / "plant.yaml").exists()):
-        made = record(reference, rows=rows, seed=RECORD_SEED, folder=folder / "export")
-        ingest(load_plant(made.plant_file), place, progress)
-    plant = load_plant(folder / "export" / "plant.yaml")
+    place, progress = Place(out=folder.absolute()), Progress()
+    reference, plant, artifact = recorded_model(name, folder, rows)
     dataset = dataset_of(plant, place, progress)
-    artifact = model_of(plant, place, progress)
     linear = linear_controllers(plant, dataset, artifact.scaler)
     learned = (AdviceControl(advisor_of(plant, artifact)), *linear)
     others = (PidControl(plant, LOOPS[name]), OperatorControl(), HoldControl(), OracleControl(Oracle(reference)))
@@ -139,6 +136,16 @@ def train(name: str, folder: Path, rows: int) -> Trained:
         },
         warmup=warmup,
     )
+
+
+def recorded_model(name: str, folder: Path, rows: int) -> tuple[ReferencePlant, Plant, Artifact]:
+    """Record and world model of one plant; what is there already is taken."""
+    reference, place, progress = reference_plant(name), Place(out=folder.absolute()), Progress()
+    if not (place.dataset.exists() and (folder / "export" / "plant.yaml").exists()):
+        made = record(reference, rows=rows, seed=RECORD_SEED, folder=folder / "export")
+        ingest(load_plant(made.plant_file), place, progress)
+    plant = load_plant(folder / "export" / "plant.yaml")
+    return reference, plant, model_of(plant, place, progress)
 
 
 def key_of(start: bytes, code: Sequence[str] = ("**/*.py",)) -> str:

@@ -14,7 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from procmodel.advisor import optimizer_of
 from procmodel.control.hierarchy import Hierarchy
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Plan
+from procmodel.control.requests import Orders
 from procmodel.data.dataset import Dataset, Stretch
 from procmodel.evaluation.closed_loop import Trial, run_trials
 from procmodel.evaluation.controllers import Decision, FunctionControl, Observation
@@ -168,16 +169,10 @@ class AsSetpoints:
         self._optimizer = optimizer
         self.rows_wanted, self.horizon = optimizer.rows_wanted, optimizer.horizon
 
-    def plan(
-        self,
-        rows_RC: np.ndarray,
-        *,
-        ends: Mapping[str, float] | None,
-        setpoints: Mapping[str, float] | None,
-        **asked: Any,
-    ) -> Plan:
+    def plan(self, rows_RC: np.ndarray, orders: Orders, **asked: Any) -> Plan:
         """As of the optimizer within."""
-        return self._optimizer.plan(rows_RC, setpoints={**(ends or {}), **(setpoints or {})}, **asked)
+        led = replace(orders, setpoints={**orders.ends, **orders.setpoints}, ends={})
+        return self._optimizer.plan(rows_RC, led, **asked)
 
 
 @dataclass

@@ -81,9 +81,9 @@ def advise(
         rows, newest=min(last, ended), now=now, setpoints=setpoints, orders=orders
     )
     if explain and plan is not None:
-        asked = {**orders.asked(), "setpoints": setpoints}
+        asked = orders.but(setpoints=setpoints)
         if plan.above is not None:
-            asked |= {"ends": plan.above.ends, "rest": {**plan.above.rest, **orders.rest}}
+            asked = asked.but(ends=plan.above.ends, rest={**plan.above.rest, **orders.rest})
         alone = optimizer.fast if isinstance(optimizer, Hierarchy) else optimizer
         lines = explanation(plant, alone, artifact.scaler, rows, plan, asked)
         if plan.status.usable:
@@ -99,7 +99,7 @@ def _rest(
     setpoints: Mapping[str, float] | None,
 ) -> dict[str, float]:  # fmt: skip
     """Resting values of the target layer, by the gains of a first plan; none where there is no plan."""
-    plan = optimizer.plan(rows, setpoints=setpoints, **orders.asked())
+    plan = optimizer.plan(rows, orders.but(setpoints=setpoints))
     found = targets_of(plant, artifact.scaler, rows, plan, setpoints) if plan.status.usable else None
     return {} if found is None else found.u
 

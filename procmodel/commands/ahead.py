@@ -5,14 +5,12 @@ Shapes: R rows of history, C columns, H rows ahead, V DVs, Y CVs, U MVs. Enginee
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from procmodel.commands.judge import forecaster_of
 from procmodel.control.bias import filled
 from procmodel.control.plan import Plan
+from procmodel.control.requests import Orders
 from procmodel.data.window import Columns
 from procmodel.evaluation.step_response import model_response
 from procmodel.plant import Plant
@@ -24,10 +22,10 @@ from procmodel.training.artifact import Artifact
 _CHANGES, _MOMENTS = 3, 4
 
 
-def moving_limits(plant: Plant, plan: Plan, asked: Mapping[str, Any]) -> list[str]:
+def moving_limits(plant: Plant, plan: Plan, orders: Orders) -> list[str]:
     """Limits in a funnel or on a ramp: where they stand, and when they will be where."""
     lines = []
-    wanted = changed_plant(plant, limits=asked.get("limits"))
+    wanted = changed_plant(plant, limits=orders.limits)
     for (name, side), at in plan.limits.items():
         tag = wanted.tags.get(name)
         if tag is None:
@@ -50,10 +48,10 @@ def moving_limits(plant: Plant, plan: Plan, asked: Mapping[str, Any]) -> list[st
     return lines
 
 
-def announced_changes(plant: Plant, rows_RC: np.ndarray, asked: Mapping[str, Any]) -> list[str]:
+def announced_changes(plant: Plant, rows_RC: np.ndarray, orders: Orders) -> list[str]:
     """DVs of which it is known what will come: which, when, and to what."""
-    courses = {"is announced to go": asked.get("future_dv_HV")}
-    courses |= {f"may go ({name})": course for name, course in (asked.get("futures") or {}).items()}
+    courses = {"is announced to go": orders.future_dv_HV}
+    courses |= {f"may go ({name})": course for name, course in orders.futures.items()}
     newest_V = filled(rows_RC)[-1][list(Columns.of(plant).dv)]
     lines = []
     for words, future_HV in courses.items():

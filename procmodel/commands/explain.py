@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from procmodel.control.objective import setpoints_of
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Plan
 from procmodel.control.prices import prices
+from procmodel.control.requests import Orders
 from procmodel.control.targets import TargetLayer, Targets
 from procmodel.data.window import Columns, Scaler
 from procmodel.plant import Plant
@@ -20,18 +20,18 @@ _PARTS, _PRICES = 5, 5
 
 
 def explanation(
-    plant: Plant, optimizer: Optimizer, scaler: Scaler, rows_RC: np.ndarray, plan: Plan, asked: Mapping[str, Any]
+    plant: Plant, optimizer: Optimizer, scaler: Scaler, rows_RC: np.ndarray, plan: Plan, orders: Orders
 ) -> tuple[str, ...]:
     """Lines of a usable plan; none for a hold."""
     if not plan.status.usable:
         return ()
     lines = [_cost(plan), *_gains(plant, plan)]
-    lines += [*moving_limits(plant, plan, asked), *announced_changes(plant, rows_RC, asked)]
+    lines += [*moving_limits(plant, plan, orders), *announced_changes(plant, rows_RC, orders)]
     if plan.above is not None:
         asked_for = ", ".join(f"{name} {value:.4g} {plant.tags[name].unit}" for name, value in plan.above.ends.items())
         lines.append(f"at the end of the horizon the slow layer wants {asked_for or 'nothing'}")
-    lines += [f"limit {price}" for price in prices(optimizer, plant, rows_RC, plan, asked)[:_PRICES]]
-    if (found := targets_of(plant, scaler, rows_RC, plan, asked.get("setpoints"))) is not None:
+    lines += [f"limit {price}" for price in prices(optimizer, plant, rows_RC, plan, orders)[:_PRICES]]
+    if (found := targets_of(plant, scaler, rows_RC, plan, orders.setpoints)) is not None:
         rest = ", ".join(f"{name} {value:.4g} {plant.tags[name].unit}" for name, value in found.u.items())
         lines.append(f"by the model's steady gains the plant should rest at {rest}")
         lines += [f"no rest keeps {g.tag} {g.side} {g.limit:.4g} (rank {g.rank})" for g in found.give_ups]

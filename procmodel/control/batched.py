@@ -5,9 +5,10 @@ P = M * U changes [spans]. Engineering units.
 
 What `fleet.py` does problem by problem on all cores, this does step by step for all problems, on cores or on a graphics
 card (`batched_core.py`): encodings and past errors, forecasts, derivatives, programs. It does so for latent models with
-setpoints, hard bounds and soft limits. What asks more of a plant (heads, members, an economic objective, another model)
-is refused when it is made. A single problem that asks more (no sample of an MV, limits of several ranks in conflict,
-iterations that did not converge) is handed to `Optimizer.plan`, whose answer it then has.
+setpoints, economic objectives, hard bounds, soft limits and constraint heads. What asks more of a plant (members,
+scenarios, another model) is refused when it is made. A single problem that asks more (no sample of an MV, its own
+resting values, limits of several ranks in conflict, iterations that did not converge) is handed to `Optimizer.plan`,
+whose answer it then has.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ class BatchedOptimizer:
     """Plans for many requests at once, with the answers of `Optimizer` but for rounding and its tolerances.
 
     Args:
-        heads, members: Of an `Optimizer`; refused.
+        heads: Constraint heads.
+        members: Of an `Optimizer`; refused.
         backoff_HY, bias: As there.
         device: Of torch: "cpu" or "cuda".
 
@@ -102,9 +104,9 @@ class BatchedOptimizer:
         bias: BiasFilter | None = None,
         device: str = "cpu",
     ) -> None:
-        self.alone = Optimizer(plant=plant, model=model, scaler=scaler, backoff_HY=backoff_HY, bias=bias)
-        if why := beyond(plant, self.alone, model, heads=bool(heads), members=bool(members)):
+        if why := beyond(plant, model, heads, members=bool(members)):
             raise InputError(f"batched advice: {why}. Plan such requests with Fleet, which solves any problem.")
+        self.alone = Optimizer(plant=plant, model=model, scaler=scaler, heads=heads, backoff_HY=backoff_HY, bias=bias)
         self._plant, self._scaler = plant, scaler
         self._columns, horizon = Columns.of(plant), self.alone.horizon
         self.shared = plant_of(self.alone, model, scaler)
@@ -132,7 +134,7 @@ class BatchedOptimizer:
         predicted = np.empty((len(requests), horizon.steps, len(self._plant.cvs)))
         merit = np.full(len(requests), np.nan)
         if solved is not None:
-            moves[places], predicted[places] = solved.moves_BNU.numpy(), solved.y_BNY.numpy()
+            moves[places], predicted[places] = solved.moves_BNU.numpy(), solved.y_BNY.numpy()[..., : predicted.shape[2]]
             merit[places] = solved.merit_B.numpy()
         for i, plan in alone.items():
             moves[i], predicted[i], merit[i] = plan.moves, plan.predicted, np.nan
@@ -173,11 +175,14 @@ class BatchedOptimizer:
 
     def _asked(self, request: Request) -> _Asked | None:
         """A request with its rows and orders; None where it is one for `Optimizer.plan`."""
-        orders = orders_of(self._plant, request.setpoints, request.out_of_service, None, None)
+        asked = request.orders
+        orders = orders_of(self._plant, asked.setpoints, asked.out_of_service, asked.limits, asked.statuses)
         rows_RC = history_of(self._plant, request.rows_RC, self._past.model.rows, self._past.rows)
-        if request.deadline is not None or len(rows_RC) < self._past.rows or orders.frozen_U.all():
+        if asked.rest or asked.ends or asked.futures or request.deadline is not None:
             return None
-        if missing_in(self._plant, np.fmax.reduce(rows_RC, axis=0), request.future_dv_HV):
+        if len(rows_RC) < self._past.rows or orders.frozen_U.all():
+            return None
+        if missing_in(self._plant, np.fmax.reduce(rows_RC, axis=0), asked.future_dv_HV):
             return None
         return _Asked(request=request, rows_RC=rows_RC, orders=orders)
 
@@ -191,19 +196,23 @@ class BatchedOptimizer:
         latent_BD, bias_BNY = self._past.at(rows_BRC, filled_BRC)
         start_BU, dv_BV, y_BY = (filled_BRC[:, -1, list(part)] for part in (columns.mv, columns.dv, columns.cv))
         ahead = zip(asked, dv_BV, strict=True)
-        dv_BNV = np.stack([dvs_ahead(dv_V, one.request.future_dv_HV, horizon.steps) for one, dv_V in ahead])
+        dv_BNV = np.stack([dvs_ahead(dv_V, one.request.orders.future_dv_HV, horizon.steps) for one, dv_V in ahead])
         bounds = [one.orders.bounds(horizon, start_U) for one, start_U in zip(asked, start_BU, strict=True)]
         interval = horizon.interval * self._plant.sample_time
         soft = [
             one.orders.soft(self.alone.limits, y_Y, one.request.previous, interval)
             for one, y_Y in zip(asked, y_BY, strict=True)
         ]
+        setpoint_BY = np.stack([one.orders.setpoint_Y for one in asked])
+        allowance_NG = self.alone.forecaster.allowance_NG
+        heads = allowance_NG.shape[1]
+        bias_BNG = np.broadcast_to(-allowance_NG, (*bias_BNY.shape[:2], heads))
         arrays = {
             "latent_BD": latent_BD.cpu().numpy(),
             "start_BU": start_BU,
             "dv_BNV": scaler.scale(dv_BNV, columns.dv),
-            "bias_BNY": bias_BNY,
-            "setpoint_BY": np.stack([one.orders.setpoint_Y for one in asked]),
+            "bias_BNY": np.concatenate([bias_BNY, bias_BNG], axis=2),
+            "setpoint_BY": np.pad(setpoint_BY, ((0, 0), (0, heads)), constant_values=np.nan),
             "down_BMU": np.stack([each.down_MU for each in bounds]),
             "up_BMU": np.stack([each.up_MU for each in bounds]),
             "low_BNU": np.stack([each.low_NU for each in bounds]),
@@ -227,7 +236,7 @@ class BatchedOptimizer:
 
     def _told(self, given: Given, solved: BatchSolution, place: int) -> Plan:
         """All that `Optimizer.plan` says of a plan."""
-        watch, problems = Watch(), given.problems
+        watch, problems, cvs = Watch(), given.problems, len(self._plant.cvs)
         problem = Problem(
             forecaster=self.alone.forecaster,
             cost=self.alone.cost,
@@ -236,10 +245,10 @@ class BatchedOptimizer:
                 latent_D=problems.latent_BD[place],
                 start_U=problems.start_BU[place].numpy(),
                 dv_NV=given.dv_BNV[place],
-                bias_NY=problems.bias_BNY[place].numpy(),
+                bias_NY=problems.bias_BNY[place, :, :cvs].numpy(),
             ),
             bounds=given.bounds[place],
-            setpoint_Y=problems.setpoint_BY[place].numpy(),
+            setpoint_Y=problems.setpoint_BY[place, :cvs].numpy(),
         )
         horizon = self.alone.horizon
         changes_MU = solved.changes_BP[place].numpy().reshape(horizon.blocks, -1)
@@ -260,4 +269,4 @@ class BatchedOptimizer:
             first=first,
             iterations=int(solved.iterations_B[place]),
         )
-        return replace(plan, steady_gain=solved.gain_BYU[place].numpy())
+        return replace(plan, steady_gain=solved.gain_BYU[place, :cvs].numpy())

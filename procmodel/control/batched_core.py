@@ -3,10 +3,11 @@
 Shapes: B problems, K starts, N rows of the horizon, M blocks, U MVs, P = M * U changes [spans], V DVs, Y CVs, R soft
 limits, Q segments, I ranks. Engineering units but for the latents and DVs.
 
-The problem is that of `sqp.py`: setpoints, move suppression and resting values, hard bounds of the moves, soft limits
-with one slack per limit and segment. Each iteration linearises all problems that are not finished, solves their
-programs (`batched_qp.py`), and tries the full steps; those that are no gain are first corrected for what they violate,
-then tried shorter. Finished problems leave the batch. The host waits for the device once or twice per iteration.
+The problem is that of `sqp.py`: setpoints, economic objective, move suppression and resting values, hard bounds of the
+moves, soft limits of CVs and margins with one slack per limit and segment. Each iteration linearises all problems that
+are not finished, solves their programs (`batched_qp.py`), and tries the full steps; those that are no gain are first
+corrected for what they violate, then tried shorter. Finished problems leave the batch. The host waits for the device
+once or twice per iteration.
 
 All soft limits count alike here. Where ranks differ, an answer that exceeds nothing but the least important rank is
 also the answer rank by rank; `conflict_B` says where it is not.
@@ -21,7 +22,9 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from procmodel.control.batched_cost import BatchCost, Slopes, convex_all
 from procmodel.control.batched_data import BatchPlant, BatchProblem, BatchSolution, joined, on_device
+from procmodel.control.batched_moves import BatchMoves
 from procmodel.control.batched_qp import Programs, Steps, solve_programs
 
 MOST_LINEARISATIONS, MOST_CORRECTIONS = 20, 3
@@ -52,7 +55,7 @@ class _Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class _Linear:
-    """Programs around plans, the derivatives they were made of [B, Y, N, P], and what their solutions promise."""
+    """Programs around plans, the derivatives they were made of [B, O, N, P], and what their solutions promise."""
 
     jacobian_BYNP: Tensor
     program: Programs
@@ -63,15 +66,14 @@ class BatchCore:
     """Solves problems of one plant on the device where its tensors are."""
 
     def __init__(self, plant: BatchPlant) -> None:
-        self._plant = plant
+        self._plant, self._cost = plant, BatchCost(plant)
         self._rank_most = int(plant.rank_R.max()) if len(plant.rank_R) else 0
-        self._ends = tuple(plant.end_M.tolist())
         self._begun = tuple(plant.begun_N.tolist())
+        self._moves = BatchMoves(plant)
+        self._moved_NPU = self._moves.moved_NPU
+        self._push_NPU = self._moved_NPU / plant.model.spread_U
         blocks, mvs = plant.share_NMU.shape[1:]
         eye = torch.eye(mvs, dtype=plant.share_NMU.dtype, device=plant.share_NMU.device)
-        rows = plant.share_NMU.unsqueeze(3) * eye  # [N, M, U, U]
-        self._moved_NPU = rows.flatten(1, 2) * plant.span_U
-        self._push_NPU = self._moved_NPU / plant.model.spread_U
         ones = torch.tril(torch.ones((blocks, blocks), dtype=eye.dtype, device=eye.device))
         self._rows_AP = torch.cat([torch.eye(blocks * mvs, dtype=eye.dtype, device=eye.device), torch.kron(ones, eye)])
         rest = torch.einsum("npu,u,nqu->pq", self._moved_NPU, plant.rest_weight_U, self._moved_NPU)
@@ -94,21 +96,26 @@ class BatchCore:
         made, promise = changes.new_zeros(batch, dtype=torch.int64), changes.new_zeros(batch)
         outputs, mvs = len(self._plant.span_Y), len(self._plant.span_U)
         gain = changes.new_zeros((batch, outputs, mvs))
+        stuck = torch.full_like(converged, not self._cost.is_economic)
+        price = changes.new_zeros((batch, *problems.offset_BRN.shape[1:]))
         active, given = torch.arange(batch, device=changes.device), problems
         for iteration in range(MOST_LINEARISATIONS):
-            at, jacobian = self._linearised(given, changes[active])
+            at, slopes, jacobian, curvature = self._linearised(given, changes[active], price[active])
             if not iteration:
                 gain = jacobian[:, :, -1, :mvs] / self._plant.span_U
-            program = self._program(given, changes[active], at, jacobian)
+            program = self._program(given, changes[active], at, slopes, jacobian, curvature)
             step = solve_programs(program)
+            price[active] = step.price_BRN * step.solved_B[:, None, None]
             promised, conflict[active] = self._promised(program, at, step)
             lin = _Linear(jacobian_BYNP=jacobian, program=program, promised_B=promised)
             small = step.solved_B & (promised <= self._enough(at))
             made[active] += 1
             moved, better, straight = self._moved(given, changes[active], at, lin, step)
-            promise[active] = torch.where(straight, 0.0, promised / at.merit_B.clamp_min(1e-12))
+            promise[active] = torch.where(straight, 0.0, promised / at.merit_B.abs().clamp_min(1e-12))
             changes[active] = torch.where((better & ~small).unsqueeze(1), moved, changes[active])
-            ended = small | straight | ~better
+            # With the prices of this program the model's curvature is another one: worth a second try.
+            ended = small | straight | (~better & stuck[active])
+            stuck[active] |= ~better
             converged[active] = small | straight | (~better & step.solved_B & (promised <= 10 * self._enough(at)))
             going = (~ended).nonzero().squeeze(1)  # the host waits here
             if not len(going):
@@ -130,20 +137,16 @@ class BatchCore:
 
     def evaluate(self, problems: BatchProblem, changes_BP: Tensor) -> _Trial:
         """What one plan of each problem brings."""
-        moves_BNU = self._rows(problems, changes_BP)
+        moves_BNU = self._moves.rows(problems, changes_BP)
         tape = self._plant.model.roll(problems.latent_BD, moves_BNU, problems.dv_BNV)
         return self._scored(problems, changes_BP, moves_BNU, tape.latents_NBD)
 
     def _scored(self, problems: BatchProblem, changes_BP: Tensor, moves_BNU: Tensor, latents_NBD: Tensor) -> _Trial:
         plant = self._plant
-        y_BNY = plant.model.cvs(latents_NBD) + problems.bias_BNY
+        y_BNY = plant.model.outputs(latents_NBD) + problems.bias_BNY
         excess_BRN = plant.slope_R[:, None] * y_BNY[:, :, plant.column_R].transpose(1, 2) + problems.offset_BRN
-        off_BNY = torch.nan_to_num(y_BNY - problems.setpoint_BY.unsqueeze(1), nan=0.0)
-        known = problems.setpoint_BY.isfinite().unsqueeze(1)
-        cost_B = (plant.track_Y * torch.where(known, off_BNY, 0.0).square()).sum(dim=(1, 2))
-        cost_B = cost_B + (plant.rest_weight_U * (moves_BNU - plant.rest_U).square()).sum(dim=(1, 2))
-        cost_B = cost_B + 0.5 * (plant.move_P * changes_BP.square()).sum(dim=1)
-        finite = y_BNY.isfinite().all(dim=2).all(dim=1)
+        cost_B = self._cost.value(problems, changes_BP, moves_BNU, y_BNY)
+        finite = y_BNY.isfinite().all(dim=2).all(dim=1) & cost_B.isfinite()
         cost_B = torch.where(finite, cost_B, torch.inf)
         merit_B = torch.where(finite, cost_B + self._penalty(excess_BRN), torch.inf)
         return _Trial(moves_BNU=moves_BNU, y_BNY=y_BNY, excess_BRN=excess_BRN, cost_B=cost_B, merit_B=merit_B)
@@ -159,39 +162,53 @@ class BatchCore:
 
     def _best_start(self, problems: BatchProblem) -> Tensor:
         starts = problems.starts_BKP
-        best = self._inside(problems, starts[:, 0])
+        best = self._moves.inside(problems, starts[:, 0])
         if starts.shape[1] == 1:
             return best
         merit = self.evaluate(problems, best).merit_B
         for k in range(1, starts.shape[1]):
-            other = self._inside(problems, starts[:, k])
+            other = self._moves.inside(problems, starts[:, k])
             tried = self.evaluate(problems, other).merit_B
             better = tried < merit
             best, merit = torch.where(better.unsqueeze(1), other, best), torch.where(better, tried, merit)
         return best
 
-    def _linearised(self, given: BatchProblem, changes_BP: Tensor) -> tuple[_Trial, Tensor]:
-        """The plans' forecast and its derivatives by the changes in spans, [B, Y, N, P]."""
-        moves_BNU = self._rows(given, changes_BP)
+    def _linearised(
+        self, given: BatchProblem, changes_BP: Tensor, price_BRN: Tensor
+    ) -> tuple[_Trial, Slopes, Tensor, Tensor | None]:
+        """The plans' forecast, its derivatives by the changes in spans [B, O, N, P], and its curvature [B, P, P]."""
+        moves_BNU = self._moves.rows(given, changes_BP)
         model = self._plant.model
         tape = model.roll(given.latent_BD, moves_BNU, given.dv_BNV, keep=True)
         at = self._scored(given, changes_BP, moves_BNU, tape.latents_NBD)
-        return at, model.sensitivity(tape, self._push_NPU, self._begun)
+        slopes = self._cost.slopes(given, moves_BNU, at.y_BNY)
+        seed = None
+        if self._cost.is_economic:
+            priced = (self._plant.slope_R[:, None] * price_BRN).transpose(1, 2)
+            seed = slopes.by_output_BNO.index_add(2, self._plant.column_R, priced)
+        return at, slopes, *model.sensitivity(tape, self._push_NPU, self._begun, seed)
 
-    def _program(self, given: BatchProblem, changes_BP: Tensor, at: _Trial, jacobian_BYNP: Tensor) -> Programs:
+    def _program(
+        self,
+        given: BatchProblem,
+        changes_BP: Tensor,
+        at: _Trial,
+        slopes: Slopes,
+        jacobian_BYNP: Tensor,
+        curvature_BPP: Tensor | None,
+    ) -> Programs:
         plant = self._plant
-        off_BYN = (at.y_BNY - given.setpoint_BY.unsqueeze(1)).transpose(1, 2)
-        known = off_BYN.isfinite()
-        weight_BYN = torch.where(known, 2.0 * plant.track_Y[:, None], 0.0)
-        seed_BYN = weight_BYN * torch.where(known, off_BYN, 0.0)
+        seed_BYN, weight_BYN = slopes.by_output_BNO.transpose(1, 2), slopes.weight_BNO.transpose(1, 2)
         weighted = (jacobian_BYNP * weight_BYN.unsqueeze(3)).flatten(1, 2)
         hessian = weighted.mT @ jacobian_BYNP.flatten(1, 2) + self._hessian_PP
+        if curvature_BPP is not None:
+            hessian = convex_all(hessian + self._cost.bent(slopes, jacobian_BYNP, self._moved_NPU) + curvature_BPP)
         hessian = 0.5 * (hessian + hessian.mT)
         ridge = REGULARISATION * hessian.diagonal(dim1=1, dim2=2).amax(dim=1, keepdim=True).clamp_min(1e-3)
         gradient = (seed_BYN.flatten(1).unsqueeze(1) @ jacobian_BYNP.flatten(1, 2)).squeeze(1)
-        rest_BNU = 2.0 * plant.rest_weight_U * (at.moves_BNU - plant.rest_U)
-        gradient = gradient + torch.einsum("bnu,npu->bp", rest_BNU, self._moved_NPU) + plant.move_P * changes_BP
-        low, high = self._hard(given, changes_BP)
+        gradient = gradient + torch.einsum("bnu,npu->bp", slopes.by_move_BNU, self._moved_NPU)
+        gradient = gradient + plant.move_P * changes_BP
+        low, high = self._moves.hard(given, changes_BP)
         return Programs(
             hessian_BPP=hessian + torch.diag_embed(ridge.expand_as(changes_BP)),
             gradient_BP=gradient,
@@ -205,19 +222,6 @@ class BatchCore:
             curvature=self._curvature,
         )
 
-    def _hard(self, given: BatchProblem, changes_BP: Tensor) -> tuple[Tensor, Tensor]:
-        """Room of the changes and of the MVs at the end of each block, [B, 2 P] [spans]."""
-        plant = self._plant
-        changes_BMU = changes_BP.reshape(-1, *plant.share_NMU.shape[1:])
-        level_BMU = given.start_BU.unsqueeze(1) / plant.span_U + changes_BMU.cumsum(dim=1)
-        at = plant.end_M
-        low = [given.down_BMU / plant.span_U - changes_BMU, given.low_BNU[:, at] / plant.span_U - level_BMU]
-        high = [given.up_BMU / plant.span_U - changes_BMU, given.high_BNU[:, at] / plant.span_U - level_BMU]
-        return (
-            torch.cat([part.flatten(1) for part in low], dim=1).clamp_max(0.0),
-            torch.cat([part.flatten(1) for part in high], dim=1).clamp_min(0.0),
-        )
-
     def _promised(self, program: Programs, at: _Trial, step: Steps) -> tuple[Tensor, Tensor]:
         """What each step promises to gain, and whether it gives up a limit above the least important rank."""
         p = step.change_BP.unsqueeze(2)
@@ -228,13 +232,13 @@ class BatchCore:
 
     def _enough(self, at: _Trial) -> Tensor:
         rows = at.y_BNY.shape[1]
-        return RELATIVE_GAIN * at.cost_B.clamp_max(rows) + ROW_GAIN * rows
+        return RELATIVE_GAIN * at.cost_B.abs().clamp_max(rows) + ROW_GAIN * rows
 
     def _moved(
         self, given: BatchProblem, changes: Tensor, at: _Trial, lin: _Linear, step: Steps
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The best plan along each step, whether it is a gain, and whether the full step is the problem's optimum."""
-        moved = self._inside(given, changes + step.change_BP)
+        moved = self._moves.inside(given, changes + step.change_BP)
         tried = self.evaluate(given, moved)
         better = tried.merit_B < at.merit_B
         linear = at.y_BNY + (lin.jacobian_BYNP @ step.change_BP[:, None, :, None]).squeeze(3).transpose(1, 2)
@@ -270,7 +274,7 @@ class BatchCore:
         for _ in range(MOST_CORRECTIONS):
             bent = excess - (program.soft_BRNP @ change[:, None, :, None]).squeeze(3)
             change = solve_programs(replace(program, excess_BRN=bent)).change_BP
-            corrected = self._inside(given, base + change)
+            corrected = self._moves.inside(given, base + change)
             tried = self.evaluate(given, corrected)
             excess = tried.excess_BRN
             better = (tried.merit_B < merit) & (merit == at.merit_B)
@@ -282,19 +286,3 @@ class BatchCore:
             better = (tried.merit_B < merit) & ~corrected_B
             best, merit = torch.where(better.unsqueeze(1), shorter, best), torch.where(better, tried.merit_B, merit)
         return best, merit < at.merit_B
-
-    def _rows(self, given: BatchProblem, changes_BP: Tensor) -> Tensor:
-        """MV rows, [B, N, U] [unit]."""
-        moves = given.start_BU.unsqueeze(1) + torch.einsum("npu,bp->bnu", self._moved_NPU, changes_BP)
-        return torch.minimum(torch.maximum(moves, given.low_BNU), given.high_BNU)
-
-    def _inside(self, given: BatchProblem, changes_BP: Tensor) -> Tensor:
-        """Changes put exactly inside the hard bounds, as `Horizon.changes` does."""
-        plant, level, found = self._plant, given.start_BU, []
-        moves_BNU = self._rows(given, changes_BP)
-        for block, end in enumerate(self._ends):
-            wanted = moves_BNU[:, end] - level
-            change = torch.minimum(torch.maximum(wanted, given.down_BMU[:, block]), given.up_BMU[:, block])
-            found.append(change / plant.span_U)
-            level = level + change
-        return torch.cat(found, dim=1)

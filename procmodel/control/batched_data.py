@@ -1,7 +1,7 @@
 """What is given of many advice problems of one plant, and how they ended, as tensors; and both in files.
 
-Shapes: B problems, K starts, N rows of the horizon, M blocks, U MVs, P = M * U changes [spans], V DVs, Y CVs, R soft
-limits, Q segments. Engineering units but for the latents and DVs.
+Shapes: B problems, K starts, N rows of the horizon, M blocks, U MVs, P = M * U changes [spans], V DVs, Y CVs, O
+outputs (CVs and margins of heads), R soft limits, Q segments. Engineering units but for the latents and DVs.
 
 Imports torch and numpy alone, for machines that have little else.
 """
@@ -33,11 +33,15 @@ class BatchPlant:
         begun_N: Changes that have moved something by each row.
         segment_N: Segment of each row.
         price_Q: Price of a slack [1/span].
-        span_U, span_Y: Of the tags.
+        span_U, span_Y: Of the tags, [U] and of all outputs [O].
         track_Y, rest_weight_U: Cost of a squared distance from setpoint and rest, per row [1/unit^2].
+        centre_V, spread_V: Of the scaler [unit].
+        paid_code, paid_constant: Economic objective of a row as a tape (`batched_cost.py`), empty without one.
+        bent_code, bent_constant: Its gradient and Hessian by CVs and MVs.
+        paid_scale: Of what it gives, in the cost.
         rest_U: Resting values; any number where the weight is 0.
         move_P: Second derivative of the cost of moves, by changes in spans.
-        slope_R, column_R, rank_R: Excess of a limit per unit of its CV, the CV, and the rank.
+        slope_R, column_R, rank_R: Excess of a limit per unit of its output, the output, and the rank.
         curvature: Of the slacks' penalty.
     """
 
@@ -52,6 +56,13 @@ class BatchPlant:
     track_Y: Tensor
     rest_weight_U: Tensor
     rest_U: Tensor
+    centre_V: Tensor
+    spread_V: Tensor
+    paid_code: Tensor
+    paid_constant: Tensor
+    bent_code: Tensor
+    bent_constant: Tensor
+    paid_scale: Tensor
     move_P: Tensor
     slope_R: Tensor
     column_R: Tensor
@@ -67,8 +78,8 @@ class BatchProblem:
         latent_BD: Encoded histories.
         start_BU: Measured MVs.
         dv_BNV: Scaled DVs ahead.
-        bias_BNY: Added to the model's CVs.
-        setpoint_BY: NaN where there is none.
+        bias_BNY: Added to the model's outputs, [B, N, O]; of a margin less its allowance.
+        setpoint_BY: NaN where there is none, [B, O].
         down_BMU, up_BMU: Smallest and largest change of each block.
         low_BNU, high_BNU: Smallest and largest MV of each row.
         offset_BRN: Excess of the limits at a CV of zero [spans]; `OPEN` for a limit that is not in force.
@@ -101,10 +112,10 @@ class BatchSolution:
 
     Attributes:
         changes_BP: The plans [spans].
-        moves_BNU, y_BNY: The plans as MV rows, and the CVs that come of them.
+        moves_BNU, y_BNY: The plans as MV rows, and the outputs that come of them, [B, N, O].
         cost_B, merit_B: Without and with penalties, as `Trial` has them.
         promise_B: What the last program promised to gain, relative to the merit; 0 where all of it was gained.
-        gain_BYU: d CV of the last row / d first change [unit/unit], where the iterations began.
+        gain_BYU: d output of the last row / d first change [unit/unit], where the iterations began.
         converged_B: No step promises more. A plan of one that did not converge is feasible, no more.
         conflict_B: A limit that is not of the least important rank is exceeded while others count as much.
         iterations_B: Programs solved, corrections left aside.

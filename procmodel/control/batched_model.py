@@ -1,7 +1,7 @@
 """The latent model of `fused.py` for many problems at once: rollouts, and derivatives of the CVs by all changes.
 
-Shapes: B problems, N rows of the horizon, M blocks, U MVs, P = M * U changes, D latent, V DVs, Y CVs,
-H units of a layer. Scaled unless units are named, float64.
+Shapes: B problems, N rows of the horizon, M blocks, U MVs, P = M * U changes, D latent, V DVs, Y CVs, G heads,
+O = Y + G outputs, H units of a layer. Scaled unless units are named, float64.
 
 Tangents stand first in every array, problems second: those that have not begun yet are then left off by a slice, and
 each layer is one matrix product over the rows of all tangents of all problems.
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from procmodel.control.batched_bends import BatchTape, Bends, add_curvature, add_quadratic, bends_of
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchModel:
@@ -24,10 +26,12 @@ class BatchModel:
     Attributes:
         first, out, drive_first, drive_out: As of `DenseCell`.
         hidden, hidden_bias: Of its further layers, [J, H, H] and [J, H].
-        linear, offset: Of the read-out, [D, Y] and [Y].
+        linear, offset: Of the read-out, [D, O] and [O]; the last G outputs are margins of heads.
         read, read_bias, read_inner, read_inner_bias, read_last, read_last_bias: Of what a network adds to it: first
             layer, further ones stacked as `hidden`, last one.
-        centre_U, spread_U, centre_Y, spread_Y: Of the scaler [unit].
+        directions, about, curved: Of what makes a margin a quadratic, `p' curved p` with `p = directions z - about`:
+            [G, Q, D], [G, Q] and [G, Q, Q], symmetric.
+        centre_U, spread_U, centre_Y, spread_Y: Of the scaler [unit]; 0 and 1 for a margin.
         quadratic, slope: Of the products, [S, Q, Q] and [S, Q]: the last Q units g of the first layer add
             `g' quadratic g + slope g` to the first S of the latent; Q is 0 where there are none.
     """
@@ -46,6 +50,9 @@ class BatchModel:
     read_inner_bias: Tensor
     read_last: Tensor
     read_last_bias: Tensor
+    directions: Tensor
+    about: Tensor
+    curved: Tensor
     centre_U: Tensor
     spread_U: Tensor
     centre_Y: Tensor
@@ -88,19 +95,26 @@ class BatchModel:
         """`quadratic g` of each state, [B, S, Q]."""
         return (g_BQ @ self.quadratic.flatten(0, 1).T).view(len(g_BQ), *self.slope.shape)
 
-    def cvs(self, latents_NBD: Tensor) -> Tensor:
-        """CVs without bias, [B, N, Y] [unit]."""
+    def outputs(self, latents_NBD: Tensor) -> Tensor:
+        """CVs and margins without bias, [B, N, O] [unit]."""
         z_LD = latents_NBD.flatten(0, 1)
-        y_LY = z_LD @ self.linear + self.offset + self._read_layers(z_LD)[-1] @ self.read_last + self.read_last_bias
+        y_LY = z_LD @ self.linear + self.offset + self.read_layers(z_LD)[-1] @ self.read_last + self.read_last_bias
+        if heads := len(self.about):
+            seen_GLQ, bent_GLQ = self._in_heads(z_LD)
+            y_LY[:, -heads:] += (seen_GLQ * bent_GLQ).sum(dim=2).T
         y_NBY = y_LY.reshape(*latents_NBD.shape[:2], -1) * self.spread_Y + self.centre_Y
         return y_NBY.transpose(0, 1)
 
-    def sensitivity(self, tape: BatchTape, push_NPU: Tensor, begun: tuple[int, ...]) -> Tensor:
-        """d CV / d change, [B, Y, N, P] [unit per change].
+    def sensitivity(
+        self, tape: BatchTape, push_NPU: Tensor, begun: tuple[int, ...], seed_BNO: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """d output / d change, [B, O, N, P] [unit per change], and the model's curvature [B, P, P] where asked.
 
         Args:
             push_NPU: Derivative of the scaled MVs of each row by each change.
             begun: The first so many changes have moved something by this row; never falls.
+            seed_BNO: Derivative of a scalar by the outputs; with it comes that scalar's second derivative by the
+                changes, as far as the model bends.
         """
         steps, batch, size = tape.latents_NBD.shape
         products = self.slope.shape[1]
@@ -108,6 +122,8 @@ class BatchModel:
         slopes = self._read_out_slopes(tape.latents_NBD)
         z = torch.zeros((changes, batch, size), dtype=slopes.dtype, device=slopes.device)
         found = torch.zeros((batch, slopes.shape[2], steps, changes), dtype=slopes.dtype, device=slopes.device)
+        bends = None if seed_BNO is None else bends_of(self, tape, slopes, seed_BNO)
+        curvature = None if bends is None else torch.zeros_like(found[:, 0, :1]).repeat(1, changes, 1)
         for n in range(steps):
             p = begun[n]
             seen = torch.cat([z[:p], push_NPU[n, :p, None].expand(p, batch, mvs)], dim=2)
@@ -115,45 +131,60 @@ class BatchModel:
             for i, layer in enumerate(tape.layers[n]):
                 if i:
                     below = below @ self.hidden[i - 1]
+                if bends is not None and curvature is not None:
+                    add_curvature(curvature, below.view(p, batch, -1), bends.layers[n][i])
                 below.view(p, batch, -1).mul_(1.0 - layer.square())
                 if i == 0 and products:
                     turn_BSQ = 2.0 * self._pull(layer[:, -products:]) + self.slope
-                    turned = torch.einsum("pbq,bsq->pbs", below.view(p, batch, -1)[..., -products:], turn_BSQ)
+                    own_PBQ = below.view(p, batch, -1)[..., -products:]
+                    turned = torch.einsum("pbq,bsq->pbs", own_PBQ, turn_BSQ)
+                    if bends is not None and curvature is not None:
+                        add_quadratic(curvature, own_PBQ, bends.products[n])
             top = self.first.shape[1] if not len(self.hidden) else self.hidden.shape[2]
             after = torch.addmm(below @ self.out[:top], seen.view(p * batch, -1), self.out[top:])
             z[:p] = after.view(p, batch, size)
             if products:
                 z[:p, :, : len(self.slope)] += turned
             found[:, :, n, :p] = slopes[n] @ z[:p].permute(1, 2, 0)
-        return found
+            if bends is not None and curvature is not None:
+                self._bend_read_out(curvature, z[:p], bends, n)
+        return found, curvature
+
+    def _bend_read_out(self, curvature_BPP: Tensor, z_PBD: Tensor, bends: Bends, n: int) -> None:
+        """What one row's read-out adds to the curvature."""
+        p, batch, _ = z_PBD.shape
+        below = z_PBD.reshape(p * batch, -1) @ self.read
+        for i, (bend, slope) in enumerate(zip(bends.read[n], bends.read_slopes[n], strict=True)):
+            if i:
+                below = below @ self.read_inner[i - 1]
+            add_curvature(curvature_BPP, below.view(p, batch, -1), bend)
+            below.view(p, batch, -1).mul_(slope)
+        for g, directions in enumerate(self.directions):
+            curved_BQQ = 2.0 * bends.margins_NBG[n, :, g, None, None] * self.curved[g]
+            add_quadratic(curvature_BPP, z_PBD @ directions.T, curved_BQQ)
+
+    def _in_heads(self, z_LD: Tensor) -> tuple[Tensor, Tensor]:
+        """What the heads see of latents, [G, L, Q], and that times how they bend."""
+        seen_GLQ = torch.einsum("ld,gqd->glq", z_LD, self.directions) - self.about.unsqueeze(1)
+        return seen_GLQ, seen_GLQ @ self.curved
 
     def _read_out_slopes(self, latents_NBD: Tensor) -> Tensor:
-        """d CV / d latent, [N, B, Y, D] [unit]; from the CVs back, since they are fewer than the latents."""
+        """d output / d latent, [N, B, O, D] [unit]; from the outputs back, since they are fewer than the latents."""
         z_LD = latents_NBD.flatten(0, 1)
-        layers = self._read_layers(z_LD)
+        layers = self.read_layers(z_LD)
         outputs = self.linear.shape[1]
         pull = self.read_last.T * (1.0 - layers[-1].square()).unsqueeze(1)
         for weight, layer in zip(self.read_inner.flip(0), layers[-2::-1], strict=True):
             pull = (pull.flatten(0, 1) @ weight.T).reshape(len(z_LD), outputs, -1)
             pull = pull * (1.0 - layer.square()).unsqueeze(1)
         slopes = (pull.flatten(0, 1) @ self.read.T).reshape(len(z_LD), outputs, -1) + self.linear.T
+        if heads := len(self.about):
+            slopes[:, -heads:] += 2.0 * torch.einsum("glq,gqd->lgd", self._in_heads(z_LD)[1], self.directions)
         return (slopes * self.spread_Y.unsqueeze(1)).reshape(*latents_NBD.shape[:2], outputs, -1)
 
-    def _read_layers(self, z_LD: Tensor) -> list[Tensor]:
+    def read_layers(self, z_LD: Tensor) -> list[Tensor]:
+        """Units of the read-out's layers."""
         layers = [torch.tanh(torch.addmm(self.read_bias, z_LD, self.read))]
         for weight, bias in zip(self.read_inner, self.read_inner_bias, strict=True):
             layers.append(torch.tanh(torch.addmm(bias, layers[-1], weight)))
         return layers
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchTape:
-    """What a rollout leaves for its derivatives.
-
-    Attributes:
-        latents_NBD: After each row.
-        layers: Of each row, J + 1 of [B, H]; empty where no derivatives were to be asked for.
-    """
-
-    latents_NBD: Tensor
-    layers: tuple[tuple[Tensor, ...], ...]

@@ -18,6 +18,7 @@ import numpy as np
 from procmodel.control.batched import BatchedOptimizer
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Plan
+from procmodel.control.requests import ORDINARY, Orders
 from procmodel.control.requests import Request as Request
 from procmodel.control.workers import Workers
 
@@ -57,7 +58,9 @@ class Fleet(Workers[Optimizer | BatchedOptimizer]):
         """
         length = math.ceil(len(ticks) / self.workers)
         pieces = [
-            _Stretch(record_TC=record_TC, ticks=tuple(ticks[at : at + length]), setpoints=setpoints)
+            _Stretch(
+                record_TC=record_TC, ticks=tuple(ticks[at : at + length]), orders=ORDINARY.but(setpoints=setpoints)
+            )
             for at in range(0, len(ticks), length or 1)
         ]
         return [plan for plans in self.each(_through, pieces) for plan in plans]
@@ -69,7 +72,7 @@ class _Stretch:
 
     record_TC: np.ndarray
     ticks: tuple[int, ...]
-    setpoints: Mapping[str, float] | None
+    orders: Orders
 
 
 def _plan_each(optimizer: Optimizer | BatchedOptimizer, requests: Sequence[Request]) -> list[Plan]:
@@ -82,8 +85,8 @@ def _through(optimizer: Optimizer | BatchedOptimizer, stretch: _Stretch) -> list
     one = optimizer.alone if isinstance(optimizer, BatchedOptimizer) else optimizer
     histories = [stretch.record_TC[max(0, tick + 1 - one.rows_wanted) : tick + 1] for tick in stretch.ticks]
     if isinstance(optimizer, BatchedOptimizer) and not optimizer.has_ramps:
-        return optimizer.plan([Request(rows_RC=rows_RC, setpoints=stretch.setpoints) for rows_RC in histories])
+        return optimizer.plan([Request(rows_RC=rows_RC, orders=stretch.orders) for rows_RC in histories])
     plans: list[Plan] = []
     for rows_RC in histories:
-        plans.append(one.plan(rows_RC, setpoints=stretch.setpoints, previous=plans[-1] if plans else None))
+        plans.append(one.plan(rows_RC, stretch.orders, previous=plans[-1] if plans else None))
     return plans

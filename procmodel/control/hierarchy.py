@@ -11,7 +11,7 @@ Shapes: R rows of history, C columns, k fast rows in a slow one, N and S rows of
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +21,10 @@ from procmodel.control.bias import filled
 from procmodel.control.horizon import Horizon
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Above, Plan
+from procmodel.control.prepared import Prepared
+from procmodel.control.requests import ORDINARY, Orders
 from procmodel.data.window import Columns
-from procmodel.plant import Plant, Status
-from procmodel.plant.changes import LimitChanges
+from procmodel.plant import Plant
 from procmodel.plant.slow import slow_of
 from procmodel.world_model.slow import SlowRows, block_means
 
@@ -73,48 +74,37 @@ class Hierarchy:
     def plan(
         self,
         rows_RC: np.ndarray,
+        orders: Orders = ORDINARY,
         *,
-        setpoints: Mapping[str, float] | None = None,
-        future_dv_HV: np.ndarray | None = None,
-        futures: Mapping[str, np.ndarray] | None = None,
         previous: Plan | None = None,
-        out_of_service: Collection[str] = (),
-        limits: LimitChanges | None = None,
-        statuses: Mapping[str, Status] | None = None,
-        rest: Mapping[str, float] | None = None,
         deadline: float | None = None,
+        prepared: Prepared | None = None,
+        **asked: Any,
     ) -> Plan:
         """What to do from here; arguments and errors as for `Optimizer.plan`.
 
         Where the slow layer holds, the fast one plans alone and the plan's reason says why.
         """
-        begun = self._clock()
-        asked: dict[str, Any] = {
-            "setpoints": setpoints, "out_of_service": out_of_service, "limits": limits, "statuses": statuses
-        }  # fmt: skip
-        above, silent = self._above(rows_RC, future_dv_HV, previous, asked, deadline)
+        begun, orders = self._clock(), orders.but(**asked)
+        above, silent = self._above(rows_RC, orders, previous, deadline)
         spent = self._clock() - begun
         plan = self.fast.plan(
             rows_RC,
-            **asked,
-            future_dv_HV=future_dv_HV,
-            futures=futures,
+            _below(above, orders),
             previous=previous,
-            rest={**(above.rest if above else {}), **(rest or {})},
-            ends=above.ends if above else None,
             deadline=None if deadline is None else max(0.0, deadline - spent),
+            prepared=prepared,
         )
         seconds = plan.seconds | {"slow layer": spent, "total": plan.seconds["total"] + spent}
         reason = f"{plan.reason}; {silent}" if silent else plan.reason
         return replace(plan, above=above, seconds=seconds, reason=reason)
 
+    def prepare(self, rows_RC: np.ndarray, previous: Plan, orders: Orders = ORDINARY, **asked: Any) -> Prepared | None:
+        """Derivatives for the next plan of the fast layer, below the slow plan that it follows now."""
+        return self.fast.prepare(rows_RC, previous, _below(previous.above, orders.but(**asked)))
+
     def _above(
-        self,
-        rows_RC: np.ndarray,
-        future_dv_HV: np.ndarray | None,
-        previous: Plan | None,
-        asked: dict[str, Any],
-        deadline: float | None,
+        self, rows_RC: np.ndarray, orders: Orders, previous: Plan | None, deadline: float | None
     ) -> tuple[Above | None, str]:
         """The slow plan to follow: the last one until a slow row is over, then a new one. None, and why, for a hold."""
         last = previous.above if previous is not None else None
@@ -124,10 +114,10 @@ class Hierarchy:
         slow_SC = self._rows.make(np.asarray(rows_RC, dtype=float)[-self.rows_wanted :])
         if len(slow_SC) < self._rows_read:
             return None, f"no slow layer: it reads {self._rows_read} slow rows, the history has {len(slow_SC)}"
+        future_SV = self._future(rows_RC, orders.future_dv_HV)
         plan = self.slow.plan(
             slow_SC,
-            **asked,
-            future_dv_HV=self._future(rows_RC, future_dv_HV),
+            replace(orders, future_dv_HV=future_SV, rest={}, ends={}, futures={}),  # these are of fast rows
             previous=last.plan if last is not None else None,
             deadline=None if deadline is None else SHARE * deadline,
         )
@@ -162,3 +152,10 @@ class Hierarchy:
         }
         rest = dict(zip(plan.mvs, plan.moves[last].tolist(), strict=True))
         return Above(plan=plan, age=age, ends=ends, rest=rest)
+
+
+def _below(above: Above | None, orders: Orders) -> Orders:
+    """The orders of a tick for the fast layer; what was ordered goes before what the slow plan asks."""
+    if above is None:
+        return orders
+    return replace(orders, rest={**above.rest, **orders.rest}, ends={**above.ends, **orders.ends})

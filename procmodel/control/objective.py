@@ -49,6 +49,7 @@ class Economic:
 
     Attributes:
         expression: `(y, u, d) -> cost` of one row [currency/h].
+        derivatives: `(y, u, d) -> gradient [S], Hessian [S * S]` in (y, u).
         size: Typical size [currency/h].
     """
 
@@ -57,6 +58,7 @@ class Economic:
         hessian, gradient = ca.hessian(expression, s)
         self.expression = ca.Function("cost", rows, [expression])
         self._value = RowFunction("cost", rows, [expression])
+        self.derivatives = ca.Function("model", rows, [ca.densify(gradient), ca.densify(ca.vec(hessian))])
         self._model = RowFunction("model", rows, [gradient, ca.vec(hessian)])
         size = tags.typical_size(expression)
         if not np.isfinite(size):

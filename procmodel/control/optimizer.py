@@ -16,34 +16,27 @@ only warm start is the `previous` plan that the caller hands over, and only a us
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 
-from procmodel.control.bias import filled
-from procmodel.control.horizon import Horizon
-from procmodel.control.limits import SoftLimits
-from procmodel.control.objective import StageCost
-from procmodel.control.observer import Observer, dvs_ahead, history_of, is_sound, missing_in
-from procmodel.control.orders import TickOrders, orders_of
+from procmodel.control.formulation import Formulation, Unknown
 from procmodel.control.plan import Plan, Status
-from procmodel.control.prepared import Prepared, expected_now
+from procmodel.control.prepared import Prepared, expected
 from procmodel.control.problem import Problem, Solvable, Trial
 from procmodel.control.qp import QuadraticSolver
 from procmodel.control.report import Reporter
-from procmodel.control.scenarios import of_equal_weight
-from procmodel.control.sensitivities import Head, Now
-from procmodel.control.spread import backoff_rows, kept_apart
+from procmodel.control.requests import ORDINARY, Orders
+from procmodel.control.sensitivities import Head
+from procmodel.control.spread import kept_apart
 from procmodel.control.sqp import Outcome, minimise
 from procmodel.control.threads import on_one_core
 from procmodel.control.watch import Watch
-from procmodel.data.window import Columns, Scaler
-from procmodel.errors import DatasetError, PlantFileError
+from procmodel.data.window import Scaler
+from procmodel.errors import DatasetError
 from procmodel.plant import Plant
-from procmodel.plant import Status as TagStatus
-from procmodel.plant.changes import LimitChanges
 from procmodel.world_model.correction import BiasFilter
 from procmodel.world_model.protocol import WorldModel
 
@@ -83,26 +76,26 @@ class Optimizer:
         soon: int | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._plant, self._model, self._scaler, self._clock = plant, model, scaler, clock
-        self._columns = Columns.of(plant)
+        self._plant, self._model, self._clock, self._soon = plant, model, clock, soon
         self._bias = bias or BiasFilter()
-        mv = list(self._columns.mv)
-        self.horizon = Horizon.of(plant, scaler.centre[mv], scaler.spread[mv])
-        self.cost = StageCost.of(plant, scaler, self.horizon)
-        backoff_NY = backoff_rows(plant, backoff_HY, self.horizon.steps)
-        self.limits = SoftLimits.of(plant, scaler, heads, self.horizon, backoff_NY)
-        self._observer = Observer.of(plant, model, scaler, heads, self.horizon, self._bias)
-        self._others = tuple(Observer.of(plant, member, scaler, (), self.horizon, self._bias) for member in members)
-        self._soon = soon
-        self.forecaster = self._observer.forecaster
-        self._interval = self.horizon.interval * plant.sample_time
+        self.formulation = Formulation(
+            plant=plant,
+            model=model,
+            scaler=scaler,
+            heads=heads,
+            backoff_HY=backoff_HY,
+            bias=self._bias,
+            members=members,
+        )
+        self.horizon, self.cost, self.limits = self.formulation.horizon, self.formulation.cost, self.formulation.limits
+        self.forecaster = self.formulation.observer.forecaster
         self._solver = QuadraticSolver()
         self._report = Reporter(plant=plant, forecaster=self.forecaster, cost=self.cost)
 
     @property
     def rows_wanted(self) -> int:
         """History rows that are of use; `model.rows` are enough to plan."""
-        return self._model.rows + self.horizon.steps + self._bias.reach - 1
+        return self.formulation.rows_wanted
 
     @property
     def rows_enough(self) -> int:
@@ -118,65 +111,46 @@ class Optimizer:
     def plan(
         self,
         rows_RC: np.ndarray,
+        orders: Orders = ORDINARY,
         *,
-        setpoints: Mapping[str, float] | None = None,
-        future_dv_HV: np.ndarray | None = None,
-        futures: Mapping[str, np.ndarray] | None = None,
         previous: Plan | None = None,
-        out_of_service: Collection[str] = (),
-        limits: LimitChanges | None = None,
-        statuses: Mapping[str, TagStatus] | None = None,
-        rest: Mapping[str, float] | None = None,
-        ends: Mapping[str, float] | None = None,
         deadline: float | None = None,
         prepared: Prepared | None = None,
+        **asked: Any,
     ) -> Plan:
         """What to do from here.
 
         Args:
             rows_RC: History, NaN in gaps, newest last. The MVs' last good values are where the moves start.
-            setpoints: By CV, in place of the plant file's.
-            future_dv_HV: Announced DVs from the next row on; a NaN, and all beyond the end, hold the value before.
-            futures: Other courses that the DVs may take, by name; each is a further scenario (`scenarios.py`).
+            orders: What is different at this tick.
             previous: The plan of one advice ago.
-            out_of_service: MVs that stay at their measured value, and CVs that are neither steered nor limited.
-            limits: By tag and side, in place of the plant file's; a CV's are followed at its `ramp` from `previous`.
-            statuses: By tag, in place of the plant file's.
-            rest: Ideal resting values by MV, in place of the plant file's; those of a target layer.
-            ends: By CV, where the horizon should end; those of a slower layer, which knows what is worth storing.
             deadline: Time from now in which to end; none is started that would probably end later [s].
             prepared: Derivatives that `prepare` took between the ticks; left aside where they fit another problem.
+            asked: Of the orders, by name: `plan(rows, setpoints={"L1": 12.0})`.
 
         Raises:
-            PlantFileError: a name in `setpoints`, `out_of_service` or `ends` is unknown.
+            PlantFileError: a name in the orders is unknown.
             DatasetError: `rows_RC` has not the plant's columns, or fewer rows than the model reads; or announced DVs
                 have not the plant's.
         """
         watch = Watch(clock=self._clock, deadline=deadline)
-        rows_RC = history_of(self._plant, rows_RC, self._model.rows, self.rows_wanted)
-        order = orders_of(self._plant, setpoints, out_of_service, limits, statuses)
-        newest_C = filled(rows_RC)[-1]
-        start_U = newest_C[list(self._columns.mv)]
-        if missing := missing_in(self._plant, newest_C, future_dv_HV):
-            return self._report.hold(missing, watch, start_U=start_U)
-        now = self._observer.now(rows_RC, future_dv_HV, watch)
-        if not is_sound(now):
-            return self._report.hold("the model's encoding of the history is not finite", watch, start_U=start_U)
-        one = self._problem(now, order, newest_C, previous, rest, ends)
-        members = [self._seen_by(other, one, rows_RC, future_dv_HV, watch) for other in self._others]
-        problem = self._over_scenarios(one, members, rows_RC, futures or {})
+        tick = self.formulation.tick(rows_RC, orders.but(**asked), previous, watch)
+        if isinstance(tick, Unknown):
+            return self._report.hold(tick.why, watch, start_U=tick.start_U)
+        problem, one = tick.problem, tick.problem.nominal
+        start_U = one.now.start_U
         with watch.stage("first rollout"):
             unmoved, kept, shifted = self._starts(problem, previous)
         if not unmoved.is_finite:
             return self._report.hold(self._report.not_finite(problem, unmoved), watch, start_U=start_U)
-        if order.frozen_U.all():
+        if tick.is_still:
             why = "every MV is out of service"
             return self._report.hold(why, watch, start_U=start_U, problem=one, unmoved=unmoved)
         start = shifted if shifted and shifted.score.beats(kept.score) else kept
-        known = prepared.fitting(one) if prepared and problem is one else None
+        known = prepared.fitting(problem) if prepared else None
         outcome = minimise(problem, start, self._solver, watch, known)
-        if members and self._plant.advice.member_spread and outcome.iterations:
-            apart = kept_apart(problem, outcome.trial, members, self._soon)
+        if tick.members and self._plant.advice.member_spread and outcome.iterations:
+            apart = kept_apart(problem, outcome.trial, tick.members, self._soon)
             if apart is None:
                 return self._report.hold("a member's forecast of the plan is not finite", watch, start_U=start_U)
             problem = apart
@@ -198,126 +172,38 @@ class Optimizer:
         )
 
     @on_one_core
-    def prepare(
-        self,
-        rows_RC: np.ndarray,
-        previous: Plan,
-        *,
-        setpoints: Mapping[str, float] | None = None,
-        future_dv_HV: np.ndarray | None = None,
-        out_of_service: Collection[str] = (),
-    ) -> Prepared | None:
+    def prepare(self, rows_RC: np.ndarray, previous: Plan, orders: Orders = ORDINARY, **asked: Any) -> Prepared | None:
         """Derivatives for the next advice, taken now: where the plan just made is expected to have led by then.
 
         Between two ticks there is time for what takes longest; the next `plan` then only reacts to what was measured.
         Its answer is as good: each of its programs has the true excess and the true gradient, whatever the
         derivatives. Arguments as handed to the `plan` that gave `previous`; None where there is nothing to prepare,
-        as over several scenarios.
+        as after a hold, or for a model that is not taken apart by hand.
         """
-        if not self.usable(previous) or not self.forecaster.is_by_hand or self._others:
+        if not self.usable(previous) or not self.forecaster.is_by_hand:
             return None
-        problem = self.problem(rows_RC, setpoints=setpoints, future_dv_HV=future_dv_HV, out_of_service=out_of_service)
-        expected = problem.forecaster.forecast(problem.now, previous.moves[None])
-        ahead = expected_now(problem.now, expected, self.horizon.interval)
-        later = replace(problem, now=ahead, bounds=replace(problem.bounds, start_U=ahead.start_U))
+        tick = self.formulation.tick(rows_RC, orders.but(**asked), previous, Watch(clock=self._clock))
+        if isinstance(tick, Unknown) or not tick.problem.is_by_hand or tick.is_still:
+            return None
+        later = expected(tick.problem, previous.moves)
         changes_MU = later.as_changes(self.horizon.shifted(previous.moves))
         trial = later.evaluate(changes_MU[None])
-        return Prepared.of(later, trial) if trial.forecast.finite_K[0] else None
+        return Prepared.of(later, trial) if trial.is_finite else None
 
-    def problem(
-        self,
-        rows_RC: np.ndarray,
-        *,
-        setpoints: Mapping[str, float] | None = None,
-        future_dv_HV: np.ndarray | None = None,
-        out_of_service: Collection[str] = (),
-    ) -> Problem:
-        """What `plan` solves, for other solvers to solve too (`oracle.py`); arguments and errors as there.
+    def problem(self, rows_RC: np.ndarray, orders: Orders = ORDINARY, **asked: Any) -> Problem:
+        """The first scenario of what `plan` solves, for other solvers to solve too; arguments and errors as there.
 
         Raises:
             DatasetError: an MV or a DV has no good sample, so that there is nothing to solve.
         """
-        rows_RC = history_of(self._plant, rows_RC, self._model.rows, self.rows_wanted)
-        order = orders_of(self._plant, setpoints, out_of_service, None, None)
-        newest_C = filled(rows_RC)[-1]
-        if missing := missing_in(self._plant, newest_C, future_dv_HV):
-            raise DatasetError(f"history: {missing}. Hand over rows in which each MV and DV was measured once.")
-        now = self._observer.now(rows_RC, future_dv_HV, Watch(clock=self._clock))
-        return self._problem(now, order, newest_C, None)
+        return self.scenarios(rows_RC, orders, **asked).nominal
 
-    def _problem(
-        self,
-        now: Now,
-        order: TickOrders,
-        newest_C: np.ndarray,
-        previous: Plan | None,
-        rest: Mapping[str, float] | None = None,
-        ends: Mapping[str, float] | None = None,
-    ) -> Problem:
-        cost = self.cost if not rest else replace(self.cost, rest_U=self._rest(rest))
-        now_Y, now_U, now_V = (newest_C[list(part)] for part in (self._columns.cv, self._columns.mv, self._columns.dv))
-        return Problem(
-            forecaster=self.forecaster,
-            cost=cost if not ends else replace(cost, end_Y=self._ends(ends, order)),
-            limits=order.soft(self.limits.measured(now_Y, now_U, now_V), now_Y, previous, self._interval),
-            now=now,
-            bounds=order.bounds(self.horizon, now.start_U),
-            setpoint_Y=order.setpoint_Y,
-        )
-
-    def scenarios(
-        self,
-        rows_RC: np.ndarray,
-        *,
-        future_dv_HV: np.ndarray | None = None,
-        futures: Mapping[str, np.ndarray] | None = None,
-    ) -> Solvable:
-        """What `plan` solves over several scenarios, as `problem` gives that of one; errors as there."""
-        one = self.problem(rows_RC, future_dv_HV=future_dv_HV)
-        watch = Watch(clock=self._clock)
-        rows_RC = history_of(self._plant, rows_RC, self._model.rows, self.rows_wanted)
-        members = [self._seen_by(other, one, rows_RC, future_dv_HV, watch) for other in self._others]
-        return self._over_scenarios(one, members, rows_RC, futures or {})
-
-    def _seen_by(
-        self,
-        other: Observer,
-        problem: Problem,
-        rows_RC: np.ndarray,
-        future_dv_HV: np.ndarray | None,
-        watch: Watch,
-    ) -> Problem:
-        """The problem with another member's eyes; the heads do not read its latents."""
-        now = other.now(rows_RC, future_dv_HV, watch)
-        limits = problem.limits.without(frozenset(head.name for head in self.forecaster.heads))
-        return replace(problem, forecaster=other.forecaster, now=now, limits=limits)
-
-    def _over_scenarios(
-        self, problem: Problem, members: Sequence[Problem], rows_RC: np.ndarray, futures: Mapping[str, np.ndarray]
-    ) -> Solvable:
-        """One doubt at a time: each further model with the DVs as expected, each other course with the first model."""
-        found = {"expected": problem}
-        if "members" in self._plant.advice.scenarios:
-            found |= {f"member {number}": member for number, member in enumerate(members, start=2)}
-        newest_C = filled(rows_RC)[-1]
-        newest_V = newest_C[list(self._columns.dv)]
-        for name, course_HV in futures.items():
-            missing_in(self._plant, newest_C, course_HV)  # raises where it has not the plant's DVs
-            if name in found:
-                raise DatasetError(f"futures: {name!r} is the name of another scenario of this plan. Give it another.")
-            dv_NV = dvs_ahead(newest_V, course_HV, self.horizon.steps)
-            found[name] = replace(problem, now=replace(problem.now, dv_NV=dv_NV))
-        shared = self.horizon.blocks if self._plant.advice.shared_moves == "all" else 1
-        return of_equal_weight(found, shared) if len(found) > 1 else problem
-
-    def _rest(self, rest: Mapping[str, float]) -> np.ndarray:
-        return np.array([rest.get(name, self.cost.rest_U[u]) for u, name in enumerate(self._plant.mvs)])
-
-    def _ends(self, ends: Mapping[str, float], order: TickOrders) -> np.ndarray:
-        """Values at the end of the horizon; a CV that is left alone is not led anywhere."""
-        if unknown := set(ends) - set(self._plant.cvs):
-            raise PlantFileError(f"ends: {', '.join(sorted(unknown))} is no CV; known: {', '.join(self._plant.cvs)}.")
-        return np.array([np.nan if name in order.out else ends.get(name, np.nan) for name in self._plant.cvs])
+    def scenarios(self, rows_RC: np.ndarray, orders: Orders = ORDINARY, **asked: Any) -> Solvable:
+        """What `plan` solves, over all scenarios; arguments and errors as of `problem`."""
+        tick = self.formulation.tick(rows_RC, orders.but(**asked), None, Watch(clock=self._clock))
+        if isinstance(tick, Unknown):
+            raise DatasetError(f"history: {tick.why}. Hand over rows in which each MV and DV was measured once.")
+        return tick.problem
 
     def _starts(self, problem: Solvable, previous: Plan | None) -> tuple[Trial, Trial, Trial | None]:
         """No move at all, the closest to it that the hard limits allow, and the previous plan one advice later."""
@@ -337,7 +223,7 @@ class Optimizer:
         """Whether a plan may be where iterations start."""
         if previous is None:
             return False
-        shape = (self.horizon.steps, len(self._columns.mv))
+        shape = (self.horizon.steps, len(self._plant.mvs))
         fits = previous.mvs == tuple(self._plant.mvs) and previous.moves.shape == shape
         return previous.status.usable and fits and bool(np.isfinite(previous.moves).all())
 

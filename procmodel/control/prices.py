@@ -7,14 +7,13 @@ people who ask.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Plan
+from procmodel.control.requests import ORDINARY, Orders
 from procmodel.plant import Plant
 
 # By how much a limit is moved, relative to the span of its tag [-]. Small against a span, large against the
@@ -37,16 +36,15 @@ class Price:
 
 
 def prices(
-    optimizer: Optimizer, plant: Plant, rows_RC: np.ndarray, plan: Plan, orders: Mapping[str, Any] | None = None
+    optimizer: Optimizer, plant: Plant, rows_RC: np.ndarray, plan: Plan, orders: Orders = ORDINARY
 ) -> tuple[Price, ...]:
     """Prices of the soft limits that a plan touches and of the MV limits that it rests against, dearest first.
 
     Args:
-        orders: What else the plan was made under, as `Optimizer.plan` takes it.
+        orders: That the plan was made under.
     """
-    asked = dict(orders or {})
-    given = {tag: dict(sides) for tag, sides in (asked.pop("limits", None) or {}).items()}
-    base = optimizer.plan(rows_RC, previous=plan, limits=given, **asked)
+    given = {tag: dict(sides) for tag, sides in orders.limits.items()}
+    base = optimizer.plan(rows_RC, orders, previous=plan)
     if not base.status.usable:
         return ()
     found = []
@@ -55,7 +53,7 @@ def prices(
         # An MV's limit may not be widened for a tick: it is moved inward, and what that costs is its price.
         step = -outward if tag in plan.mvs else outward
         changed = {**given, tag: {**given.get(tag, {}), side: at + step}}
-        again = optimizer.plan(rows_RC, previous=base, limits=changed, **asked)
+        again = optimizer.plan(rows_RC, replace(orders, limits=changed), previous=base)
         if again.status.usable:
             gain = (again.cost - base.cost) if step == -outward else (base.cost - again.cost)
             unit = plant.tags[tag].unit if tag in plant.tags else plant.advice.constraints[tag].unit

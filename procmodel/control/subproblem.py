@@ -45,6 +45,7 @@ class Linearisation:
         soft_NRP: d(excess)/dx.
         hessian_PP: Of the cost, positive definite.
         parts: Of each scenario, where there are several.
+        is_from_here: Whether the plan started from the state that this tick starts from.
     """
 
     changes_MU: np.ndarray
@@ -53,11 +54,13 @@ class Linearisation:
     soft_NRP: np.ndarray
     hessian_PP: np.ndarray
     parts: tuple[Linearisation, ...] = ()
+    is_from_here: bool = True
 
     def is_at(self, trial: Trial) -> bool:
         """Whether they were taken at this plan."""
         changes_MU = trial.changes_KMU[0]
-        return self.changes_MU is changes_MU or np.array_equal(self.changes_MU, changes_MU)
+        same = self.changes_MU is changes_MU or np.array_equal(self.changes_MU, changes_MU)
+        return same and self.is_from_here
 
 
 @dataclass(frozen=True, kw_only=True)

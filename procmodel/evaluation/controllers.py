@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from procmodel.control.plan import Plan
+from procmodel.control.prepared import Prepared
 from procmodel.evaluation.oracle import Oracle
 from procmodel.runtime.loop import Advisor
 from procmodel.simulation import Operator, ReferencePlant
@@ -141,29 +142,40 @@ class AdviceControl:
     Args:
         advisor: With its model and optimizer.
         history: Newest rows that it is shown; None: all that are of use.
+        prepares: Whether each advice is prepared after the one before, as the loop does; not worth its time in a trial,
+            which waits for both.
     """
 
     every_row = False
 
-    def __init__(self, advisor: Advisor, *, history: int | None = None, name: str = "advice") -> None:
-        self.name = name
+    def __init__(
+        self, advisor: Advisor, *, history: int | None = None, name: str = "advice", prepares: bool = False
+    ) -> None:
+        self.name, self._prepares = name, prepares
         self._advisor, self.history = advisor, history or advisor.rows_wanted
         self._previous: Plan | None = None
+        self._prepared: Prepared | None = None
 
     def reset(self, episode: Episode) -> None:
-        self._previous = None
+        self._previous = self._prepared = None
 
     def act(self, observation: Observation) -> Decision:
         plant = self._advisor.plant
         asked = zip(plant.cvs, observation.setpoints.tolist(), strict=True)
+        setpoints = {name: value for name, value in asked if math.isfinite(value)}
+        rows = observation.rows[-self.history :]
         advice, plan = self._advisor.advise(
-            observation.rows[-self.history :],
+            rows,
             newest=observation.time,
             now=observation.time,
-            setpoints={name: value for name, value in asked if math.isfinite(value)},
+            setpoints=setpoints,
             previous=self._previous,
+            prepared=self._prepared,
         )
         self._previous = plan if advice.is_move else None
+        self._prepared = None
+        if self._prepares and self._previous is not None:
+            self._prepared = self._advisor.prepare(rows, self._previous, setpoints=setpoints)
         if not advice.is_move:
             return Decision(u=observation.u_previous, hold=advice.reason)
         return Decision(u=np.array([advice.setpoints[name] for name in plant.mvs]))

@@ -5,27 +5,30 @@ Shapes: R rows of history, C tags in plant order.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from itertools import islice
-from typing import Protocol
 
 import numpy as np
 
-from procmodel.advice import Advice, GivenUp, Mode, Proposal, Sink, guard
+from procmodel.advice import Advice, Mode, Proposal, Sink, guard
 from procmodel.advice.instruments import Fault, Instruments
 from procmodel.control.by_hand import by_hand
 from procmodel.control.plan import Plan
+from procmodel.control.prepared import Prepared
+from procmodel.control.requests import Planner as Planner
 from procmodel.control.threads import on_one_core
 from procmodel.data.window import Columns, Scaler
 from procmodel.errors import ProcmodelError
 from procmodel.plant import Plant, Status
-from procmodel.plant.changes import LimitChanges, changed_plant
+from procmodel.plant.changes import changed_plant
 from procmodel.runtime.memory import Memory
 from procmodel.runtime.mode import Ceiling, actual_mode
+from procmodel.runtime.proposals import proposal_of
 from procmodel.runtime.ticks import ORDINARY, Orders, Tick
 from procmodel.world_model.gaps import expected_in_gaps
 from procmodel.world_model.protocol import WorldModel
@@ -35,32 +38,11 @@ from procmodel.world_model.surprise import evidence, surprise
 # An MV that somebody moved is believed at once where what the CVs did is a thousand times as likely with the move as
 # without it [nats].
 BORNE_OUT = math.log(1000.0)
+# Planning may take 0.7 of the time between two advices, and a preparation takes no longer than a plan: after one that
+# took half of that there is time left for it.
+LEFT_TO_PREPARE = 0.5
 
-
-class Planner(Protocol):
-    """What the loop asks of an optimizer; the orders of a tick only where it is not an ordinary one."""
-
-    @property
-    def rows_wanted(self) -> int:
-        """History rows that are of use."""
-        ...
-
-    def plan(
-        self,
-        rows_RC: np.ndarray,
-        *,
-        setpoints: Mapping[str, float] | None = None,
-        future_dv_HV: np.ndarray | None = None,
-        futures: Mapping[str, np.ndarray] | None = None,
-        previous: Plan | None = None,
-        out_of_service: Collection[str] = (),
-        limits: LimitChanges | None = None,
-        statuses: Mapping[str, Status] | None = None,
-        rest: Mapping[str, float] | None = None,
-        deadline: float | None = None,
-    ) -> Plan:
-        """What to do from here, or a hold."""
-        ...
+_log = logging.getLogger("procmodel.runtime")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,12 +91,14 @@ class Advisor:
         orders: Orders = ORDINARY,
         pending: Mapping[str, tuple[float, float]] | None = None,
         clock_step: float | None = None,
+        prepared: Prepared | None = None,
     ) -> tuple[Advice, Plan | None]:
         """Guarded advice and the plan behind it; None where the planner found its input wrong, which is a hold.
 
         Args:
             pending: By MV, what earlier advice set it to and where it was measured then [unit].
             clock_step: By how much the clock was set since the last advice [s]; None where nobody can tell.
+            prepared: For this advice, by `prepare`.
         """
         plan, plant, still, dropped = None, self.plant, frozenset[str](), frozenset[str]()
         faults: Mapping[str, Fault] = {}
@@ -122,13 +106,10 @@ class Advisor:
         try:
             plant = changed_plant(self.plant, limits=orders.limits, statuses=orders.statuses)
             still, dropped = _left_alone(plant, orders.out_of_service)
-            if self.instruments is not None:
-                rows_RC, faults = replace(self.instruments, plant=plant).judge(rows_RC, ignored=dropped)
-                faults = {name: fault for name, fault in faults.items() if not self._borne_out(rows_RC, fault)}
+            rows_RC, faults = self._believed(plant, rows_RC, dropped)
             seen_RC = self._seen(rows_RC)
-            plan = self.planner.plan(
-                seen_RC, setpoints=setpoints, previous=previous, deadline=self.deadline, **orders.asked()
-            )
+            asked = orders.but(setpoints=setpoints)
+            plan = self.planner.plan(seen_RC, asked, previous=previous, deadline=self.deadline, prepared=prepared)
             proposal = proposal_of(plan, setpoints)
         except ProcmodelError as error:
             plan, proposal = None, Proposal(status="input refused", usable=False, reason=str(error))
@@ -154,6 +135,42 @@ class Advisor:
             clock_step=clock_step,
         )
         return advice, plan
+
+    @on_one_core
+    def prepare(
+        self,
+        rows_RC: np.ndarray,
+        plan: Plan,
+        *,
+        setpoints: Mapping[str, float] | None = None,
+        orders: Orders = ORDINARY,
+    ) -> Prepared | None:
+        """What can be known of the next advice before its tick; None where there is nothing, or no time.
+
+        Nothing depends on it but how soon the next advice is there: what fails here is logged and left out.
+
+        Args:
+            plan: Of this advice; the others are those that it was made of.
+        """
+        if self.deadline is not None and plan.seconds.get("total", 0.0) > LEFT_TO_PREPARE * self.deadline:
+            return None
+        try:
+            plant = changed_plant(self.plant, limits=orders.limits, statuses=orders.statuses)
+            _, dropped = _left_alone(plant, orders.out_of_service)
+            rows_RC, _ = self._believed(plant, rows_RC, dropped)
+            return self.planner.prepare(self._seen(rows_RC), plan, orders.but(setpoints=setpoints))
+        except Exception as error:
+            _log.warning("The next advice is not prepared and takes longer: %s: %s", type(error).__name__, error)
+            return None
+
+    def _believed(
+        self, plant: Plant, rows_RC: np.ndarray, dropped: frozenset[str]
+    ) -> tuple[np.ndarray, Mapping[str, Fault]]:
+        """The history without what the instruments show to be wrong, and what that is."""
+        if self.instruments is None:
+            return rows_RC, {}
+        rows_RC, faults = replace(self.instruments, plant=plant).judge(rows_RC, ignored=dropped)
+        return rows_RC, {name: fault for name, fault in faults.items() if not self._borne_out(rows_RC, fault)}
 
     @cached_property
     def _seer(self) -> WorldModel:
@@ -222,40 +239,6 @@ def newest_row(plant: Plant, rows_RC: np.ndarray) -> dict[str, float]:
     return dict(zip(plant.columns, rows_RC[-1].tolist(), strict=True)) if len(rows_RC) else {}
 
 
-def proposal_of(plan: Plan, setpoints: Mapping[str, float] | None = None) -> Proposal:
-    """A plan in plain numbers."""
-    planned = dict(zip(plan.mvs, plan.moves.T.tolist(), strict=True))
-    return Proposal(
-        status=plan.status.value,
-        usable=plan.status.usable,
-        reason=plan.reason,
-        moves={name: values[0] for name, values in planned.items() if values},
-        planned=planned,
-        predicted=dict(zip(plan.cvs, plan.predicted.T.tolist(), strict=True))
-        | {name: each.predicted.tolist() for name, each in plan.calculated.items()},
-        unmoved=dict(zip(plan.cvs, plan.unmoved.T.tolist(), strict=True))
-        | {name: each.unmoved.tolist() for name, each in plan.calculated.items()},
-        calculated={name: each.now for name, each in plan.calculated.items()},
-        margins=dict(zip(plan.heads, plan.margins.T.tolist(), strict=True)),
-        setpoints=setpoints or {},
-        give_ups=tuple(
-            GivenUp(
-                tag=g.tag,
-                side=g.side,
-                limit=g.limit,
-                amount=g.amount,
-                rank=g.rank,
-                because=g.because,
-                scenario=g.scenario,
-            )
-            for g in plan.give_ups
-        ),
-        active=plan.active,
-        cost=plan.cost,
-        cost_unmoved=plan.cost_unmoved,
-    )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Tally:
     """How a run of the loop went; `last` is None where there was no tick."""
@@ -274,11 +257,13 @@ def run(advisor: Advisor, source: Iterable[Tick], sink: Sink, ticks: int | None 
 
     The source hands over the next tick when it is due: a live one waits for the clock, a simulated plant steps on with
     whatever its sink was shown. A plan that became no move is forgotten, so that a failure is never warm-started from.
+    Once an advice is shown, what can be known of the next one is prepared, so that it comes sooner after its samples.
     """
     memory = Memory()
     moves = holds = 0
     advice: Advice | None = None
-    for tick in islice(source, ticks):
+    prepared: Prepared | None = None
+    for number, tick in enumerate(islice(source, ticks), start=1):
         advice, plan = advisor.advise(
             tick.rows_RC,
             newest=tick.newest,
@@ -289,8 +274,12 @@ def run(advisor: Advisor, source: Iterable[Tick], sink: Sink, ticks: int | None 
             orders=tick.orders,
             pending=memory.pending(),
             clock_step=memory.clock_step(tick),
+            prepared=prepared,
         )
         memory.note(advice, plan)
         moves, holds = moves + advice.is_move, holds + (not advice.is_move)
         sink.show(advice)
+        prepared = None
+        if memory.previous is not None and number != ticks:
+            prepared = advisor.prepare(tick.rows_RC, memory.previous, setpoints=tick.setpoints, orders=tick.orders)
     return Tally(moves=moves, holds=holds, last=advice)

@@ -51,7 +51,7 @@ def moves_inside(opt: Optimizer) -> None:
 def test_bounds_not_applied() -> None:
     opt = optimizer()
     wide = replace(opt.horizon, up_U=np.array([5.0, 5.0]))
-    opt.horizon = wide
+    opt.formulation.horizon = wide
     breaks(moves_inside, opt)
 
 
@@ -168,7 +168,7 @@ def history_is_handed_over_as_in_training(opt: Optimizer) -> None:
     rows[-2, 2] = np.nan
     opt.plan(rows)
     window = opt._model.seen[0]  # type: ignore[attr-defined]
-    wanted = opt._scaler.window(np.stack([rows[i : i + 2] for i in range(3)]))
+    wanted = opt.forecaster.scaler.window(np.stack([rows[i : i + 2] for i in range(3)]))
     assert torch.equal(window.mask, wanted.mask)
     assert torch.equal(window.values * window.mask, wanted.values * wanted.mask)
 
@@ -190,10 +190,10 @@ def test_planner_history_unlike_training_history(monkeypatch: pytest.MonkeyPatch
 def test_the_forecast_is_the_rollout_of_training() -> None:
     opt = optimizer()
     plan = opt.plan(ROWS)
-    moves = torch.as_tensor(opt._scaler.scale(plan.moves, (0, 1)))[None]
-    z = opt._model.encode(opt._scaler.window(ROWS))
+    moves = torch.as_tensor(opt.forecaster.scaler.scale(plan.moves, (0, 1)))[None]
+    z = opt._model.encode(opt.forecaster.scaler.window(ROWS))
     latents = rollout(opt._model, z, moves, torch.empty(1, opt.horizon.steps, 0, dtype=torch.float64))
-    np.testing.assert_allclose(opt._scaler.unscale(latents[0].numpy(), (2, 3)), plan.predicted, rtol=1e-12)
+    np.testing.assert_allclose(opt.forecaster.scaler.unscale(latents[0].numpy(), (2, 3)), plan.predicted, rtol=1e-12)
 
 
 # An optimiser that never steps.

@@ -11,6 +11,7 @@ from control_fakes import COLUMN, latent_model, make_plant, unit_scaler
 from procmodel.control.batched import BatchedOptimizer
 from procmodel.control.fleet import Fleet, Request
 from procmodel.control.optimizer import Optimizer
+from procmodel.control.requests import Orders
 from procmodel.errors import PlantFileError
 
 PLANT = make_plant(COLUMN, horizon="60 s", blocks=4)
@@ -22,8 +23,7 @@ def requests() -> list[Request]:
     return [
         Request(
             rows_RC=RECORD[at : at + 18],
-            setpoints={"Purity": 0.02 * at},
-            out_of_service=("Steam",) if at % 3 == 0 else (),
+            orders=Orders(setpoints={"Purity": 0.02 * at}, out_of_service=("Steam",) if at % 3 == 0 else ()),
         )
         for at in range(9)
     ]
@@ -35,7 +35,7 @@ def test_plans_of_many_are_those_of_one_at_a_time(workers: int) -> None:
         found = fleet.plan(requests())
         tested = fleet.backtest(RECORD, range(20, 32), setpoints={"Purity": 0.3})
     for request, plan in zip(requests(), found, strict=True):
-        alone = MAKE().plan(request.rows_RC, setpoints=request.setpoints, out_of_service=request.out_of_service)
+        alone = MAKE().plan(request.rows_RC, request.orders)
         np.testing.assert_allclose(plan.moves, alone.moves, atol=1e-9)
         assert plan.status is alone.status
     for first in range(20, 32, 12 // workers):
@@ -54,7 +54,9 @@ def test_batched_workers_plan_as_one_at_a_time_does(ramp: float | None) -> None:
     parts = {"plant": plant, "model": latent_model(plant), "scaler": unit_scaler(plant)}
     setpoints = {"Purity": 0.3}
     with Fleet(partial(BatchedOptimizer, **parts), workers=1, pieces=1) as fleet:
-        found = fleet.plan([Request(rows_RC=RECORD[at : at + 18], setpoints=setpoints) for at in range(6)])
+        found = fleet.plan(
+            [Request(rows_RC=RECORD[at : at + 18], orders=Orders(setpoints=setpoints)) for at in range(6)]
+        )
         tested = fleet.backtest(RECORD, range(20, 26), setpoints=setpoints)
     alone, previous = Optimizer(**parts), None
     for at in range(6):
@@ -73,4 +75,4 @@ def test_nothing_asked_is_nothing_planned() -> None:
 
 def test_a_wrong_request_is_told_as_by_the_optimizer() -> None:
     with Fleet(MAKE, workers=1) as fleet, pytest.raises(PlantFileError, match="unknown CV"):
-        fleet.plan([Request(rows_RC=RECORD[:20], setpoints={"Nothing": 1.0})])
+        fleet.plan([Request(rows_RC=RECORD[:20], orders=Orders(setpoints={"Nothing": 1.0}))])

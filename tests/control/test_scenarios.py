@@ -266,7 +266,9 @@ def test_a_head_is_kept_by_the_member_whose_latent_it_reads() -> None:
     plan = optimizer.plan(HISTORY)
     assert plan.status is Status.CONVERGED
     assert plan.margins.shape == (12, 1)
-    careless = Optimizer(plant=optimizer._plant, model=optimizer._model, scaler=optimizer._scaler).plan(HISTORY)
+    careless = Optimizer(plant=optimizer._plant, model=optimizer._model, scaler=optimizer.forecaster.scaler).plan(
+        HISTORY
+    )
     one = optimizer.problem(HISTORY)
     least = [float(one.evaluate(one.as_changes(p.moves)[None]).forecast.margins_KNG.min()) for p in (careless, plan)]
     assert least[0] < -0.01 < least[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.batch_device import main, perturbed
+from experiments.batch_device import perturbed, study, study_of
 from experiments.batch_problems import write
+from experiments.contract import run_experiment
 from experiments.latency_sizes import SMALL, rig
 from procmodel.control.batched_data import load_problems
 
@@ -34,16 +36,13 @@ def test_no_two_perturbed_problems_are_alike(stored: Path) -> None:
     torch.testing.assert_close(many.setpoint_BY.isfinite(), problems.setpoint_BY[torch.arange(30) % 12].isfinite())
 
 
-def test_the_report_holds_rates_and_distances_from_the_serial_merits(
-    stored: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert (
-        main(["--problems", str(stored), "--device", "cpu", "--batches", "1", "16", "--patience", "0.5", "--json"]) == 0
-    )
-    report = json.loads(capsys.readouterr().out)
-    found = report["sizes"]["small"]
+def test_the_report_holds_rates_and_distances_from_the_serial_merits(stored: Path) -> None:
+    outcome = study_of([stored], (1, 16), 0.5, "cpu")
+    found = outcome.results["sizes"]["small"]
     assert found["converged_share"] == 1.0
     assert -1e-3 < found["worst_merit_below_serial"] <= found["worst_merit_above_serial"] < 1e-3
+    off = (found["worst_merit_above_serial"], found["worst_merit_below_serial"])
+    assert outcome.values == {"worst_merit_off_serial": max(map(abs, off))}
     for count in ("1", "16"):
         each = found["batches"][count]
         assert each["problems_per_s"] > 0.0
@@ -51,14 +50,20 @@ def test_the_report_holds_rates_and_distances_from_the_serial_merits(
         assert each["worst_beyond_bounds"] == 0.0
 
 
-def test_a_batch_that_would_take_too_long_is_left_out(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--problems", str(stored), "--device", "cpu", "--batches", "64", "1000000", "--patience", "0.01"]
-    assert main([*arguments, "--json"]) == 0
-    batches = json.loads(capsys.readouterr().out)["sizes"]["small"]["batches"]
+def test_a_batch_that_would_take_too_long_is_left_out(stored: Path) -> None:
+    batches = study_of([stored], (64, 1_000_000), 0.01, "cpu").results["sizes"]["small"]["batches"]
     assert batches["1000000"].startswith("left out")
 
 
-def test_it_runs_without_our_other_libraries(stored: Path) -> None:
+def test_without_problems_it_says_how_to_store_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_experiment("batch_device", study, ["--quick"]) == 2
+    assert "experiments.batch_problems" in capsys.readouterr().err
+
+
+def test_it_runs_without_our_other_libraries(stored: Path, tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "class Nothing:\n"
@@ -66,11 +71,22 @@ def test_it_runs_without_our_other_libraries(stored: Path) -> None:
         "        if name.split('.')[0] in ('casadi', 'polars', 'mlflow', 'pydantic', 'pint', 'ruamel', 'psutil'):\n"
         "            raise ImportError(name)\n"
         "sys.meta_path.insert(0, Nothing())\n"
-        "from experiments.batch_device import main\n"
-        f"sys.exit(main(['--problems', {str(stored)!r}, '--device', 'cpu', '--batches', '4', '--patience', '0.1']))\n"
+        "from experiments.batch_device import study\n"
+        "from experiments.contract import run_experiment\n"
+        "sys.exit(run_experiment('batch_device', study, ['--quick', '--json']))\n"
     )
+    (tmp_path / "runs" / "batch_problems").mkdir(parents=True)
+    (tmp_path / "runs" / "batch_problems" / "small.npz").write_bytes(stored.read_bytes())
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "batch 4:" in done.stdout
+    report = json.loads(done.stdout)
+    assert report["results"]["sizes"]["small"]["batches"]["16"]["converged_share"] == 1.0
+    assert report["environment"]["memory_gb"] is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from procmodel.errors import DatasetError
 from procmodel.plant import Plant
 from procmodel.plant import Status as TagStatus
 from procmodel.runtime import Advisor, Orders, Tick, proposal_of, run
+from procmodel.runtime.ticks import ORDINARY
 from procmodel.world_model.support import Support
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -75,22 +76,31 @@ class ToldPlanner:
 
     answers: list[Plan | Exception]
     asked: list[dict[str, Any]] = field(default_factory=list)
+    prepared_for: list[dict[str, Any]] = field(default_factory=list)
+    preparation: Any = None
 
     def plan(
         self,
         rows_RC: np.ndarray,
+        orders: Orders = ORDINARY,
         *,
-        setpoints: Mapping[str, float] | None = None,
         previous: Plan | None = None,
         deadline: float | None = None,
-        **orders: Any,
+        prepared: Any = None,
     ) -> Plan:
-        asked = {"rows": rows_RC, "setpoints": setpoints, "previous": previous, "deadline": deadline}
-        self.asked.append({**asked, "orders": orders})
+        self.asked.append(
+            {"rows": rows_RC, "orders": orders, "previous": previous, "deadline": deadline, "prepared": prepared}
+        )
         answer = self.answers[min(len(self.asked), len(self.answers)) - 1]
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def prepare(self, rows_RC: np.ndarray, previous: Plan, orders: Orders = ORDINARY) -> Any:
+        self.prepared_for.append({"rows": rows_RC, "previous": previous, "orders": orders})
+        if isinstance(self.preparation, Exception):
+            raise self.preparation
+        return self.preparation
 
 
 @dataclass
@@ -196,6 +206,50 @@ def test_only_a_plan_that_became_a_move_starts_the_next_one(small_plant: Plant) 
     assert tally.last is sink.advices[-1]
 
 
+def test_an_advice_is_prepared_after_the_one_before_was_shown(small_plant: Plant) -> None:
+    good, held = a_plan(small_plant), a_plan(small_plant, status=Status.HOLD)
+    of, sink = advisor(small_plant, good, held, good, good), Shown()
+    planner = of.planner
+    assert isinstance(planner, ToldPlanner)
+    planner.preparation = object()
+    shown_before: list[int] = []
+    narrowed = Orders(limits={"FC1.SP": {"high": 49.0}})
+
+    def source() -> Iterator[Tick]:
+        for tick in ticks(small_plant, 9):
+            shown_before.append(len(planner.prepared_for))
+            yield replace(tick, setpoints={"LI1.PV": 51.0}, orders=narrowed)
+
+    run(of, source(), sink, ticks=4)
+    made = planner.preparation
+    assert [entry["prepared"] for entry in planner.asked] == [None, made, None, made]
+    assert shown_before == [0, 1, 1, 2]  # before the next tick is asked for; not after a hold, nor after the last tick
+    assert planner.prepared_for[0]["previous"] is good
+    assert planner.prepared_for[0]["orders"] == narrowed.but(setpoints={"LI1.PV": 51.0})
+    np.testing.assert_array_equal(planner.prepared_for[0]["rows"], planner.asked[0]["rows"])
+
+
+def test_a_preparation_that_fails_is_left_out_with_its_reason(
+    small_plant: Plant, caplog: pytest.LogCaptureFixture
+) -> None:
+    of, sink = advisor(small_plant, a_plan(small_plant)), Shown()
+    planner = of.planner
+    assert isinstance(planner, ToldPlanner)
+    planner.preparation = ZeroDivisionError("no derivative here")
+    assert run(of, ticks(small_plant, 3), sink).moves == 3
+    assert [entry["prepared"] for entry in planner.asked] == [None] * 3
+    assert len(planner.prepared_for) == 3
+    assert "ZeroDivisionError: no derivative here" in caplog.text
+
+
+@pytest.mark.parametrize(("seconds", "prepared"), [(3.0, 2), (4.0, 0)])
+def test_a_plan_that_took_its_time_leaves_none_to_prepare(small_plant: Plant, seconds: float, prepared: int) -> None:
+    of = advisor(small_plant, a_plan(small_plant, seconds={"total": seconds}), deadline=7.0)
+    run(of, ticks(small_plant, 2), Shown())
+    assert isinstance(of.planner, ToldPlanner)
+    assert len(of.planner.prepared_for) == prepared
+
+
 def test_the_loop_ends_after_so_many_ticks_and_asks_for_no_more(small_plant: Plant) -> None:
     source = ticks(small_plant, 9)
     of = advisor(small_plant, a_plan(small_plant), deadline=7.0, mode=Mode.SIMULATE)
@@ -225,9 +279,12 @@ def test_a_simulated_plant_that_follows_its_sink_closes_the_loop(small_plant: Pl
             self.rows_RC, self.seconds = np.vstack([self.rows_RC[1:], row]), self.seconds + 10
 
     class Proportional:
-        def plan(self, rows_RC: np.ndarray, **_: Any) -> Plan:
+        def plan(self, rows_RC: np.ndarray, *_: Any, **__: Any) -> Plan:
             wanted = 40.0 + 2.0 * (50.0 - rows_RC[-1, 2])
             return a_plan(small_plant, valve=float(np.clip(wanted, rows_RC[-1, 0] - 2, rows_RC[-1, 0] + 2)))
+
+        def prepare(self, *_: Any) -> None:
+            return None
 
     plant = Simulated()
     tally = run(replace(advisor(small_plant), planner=Proportional()), plant, plant, ticks=60)
@@ -319,7 +376,7 @@ def test_orders_reach_the_planner_and_the_guard_alike(small_plant: Plant) -> Non
     narrowed = Orders(limits={"FC1.SP": {"high": 41.0}})
     held, _ = advise(of, history(small_plant), orders=narrowed)
     assert "sets FC1.SP to 42 kg/h, above its high limit 41" in held.reason
-    assert of.planner.asked[0]["orders"] == {"limits": {"FC1.SP": {"high": 41.0}}}  # type: ignore[attr-defined]
+    assert of.planner.asked[0]["orders"] == narrowed  # type: ignore[attr-defined]
     held, _ = advise(of, history(small_plant), orders=Orders(out_of_service=("FC1.SP",)))
     assert "sets FC1.SP from 40 to 42 kg/h, but it is not to be moved" in held.reason
     refused, plan = advise(of, history(small_plant), orders=Orders(limits={"FC1.SP": {"high": 400.0}}))
