@@ -73,8 +73,8 @@ class Conic:
         self._built: dict[tuple[int, int], Any] = {}
 
     def solve(self, program: Standard) -> tuple[np.ndarray, np.ndarray] | None:
-        padded = _padded(program)
-        key = padded["a"].shape
+        given = padded(program)
+        key = given["a"].shape
         answer = None
         # qpOASES writes a banner to stdout whatever its print level; stdout belongs to --json.
         with contextlib.redirect_stdout(io.StringIO()):
@@ -82,7 +82,7 @@ class Conic:
                 shape = {"h": ca.Sparsity.dense(key[1], key[1]), "a": ca.Sparsity.dense(*key)}
                 self._built[key] = ca.conic("plan", self._name, shape, _OPTIONS[self._name])
             with contextlib.suppress(RuntimeError):  # CasADi's way of saying that a solver broke down
-                answer = self._built[key](**padded)
+                answer = self._built[key](**given)
         if answer is None or not self._built[key].stats()["success"]:
             del self._built[key]
             return None
@@ -100,7 +100,7 @@ def is_there(name: str) -> bool:
     return name == "piqp" or bool(ca.has_conic(name))
 
 
-def _padded(program: Standard) -> dict[str, np.ndarray]:
+def padded(program: Standard) -> dict[str, np.ndarray]:
     """With free rows and idle columns at the end."""
     rows, columns = program.a.shape
     more_rows, more_columns = _up(rows, _ROW_STEP) - rows, _up(columns, _COLUMN_STEP) - columns

@@ -130,15 +130,15 @@ class QuadraticSolver:
         return self._solved(program)
 
     def _solved(self, program: QuadraticProgram) -> Step | None:
-        standard = _standard(program)
+        asked = standard(program)
         for name, one in self._engines.items():
-            found = one.solve(standard)
+            found = one.solve(asked)
             if found is not None and (step := _step(program, name, *found)) is not None:
                 return step
         return None
 
 
-def _standard(program: QuadraticProgram) -> Standard:
+def standard(program: QuadraticProgram) -> Standard:
     """As solvers take it: the slacks behind the changes, the soft rows behind the levels."""
     changes, soft, slacks = len(program.gradient_P), len(program.excess_B), len(program.price_Q)
     levels, columns = len(program.level_low_A), changes + slacks
