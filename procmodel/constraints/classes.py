@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from procmodel.constraints.calibration import folds
-from procmodel.constraints.features import Features
+from procmodel.constraints.blocks import Blocks
+from procmodel.constraints.features import Features, choose
 from procmodel.errors import GateError, LabelError
 
 STRENGTHS = np.logspace(-2, 1, 4)
@@ -24,21 +24,21 @@ _STEPS, _SETTLED = 30, 1e-7
 _PARTS = 5
 # Nearly no pull on the offset; without any, labels of one kind alone would send it to infinity.
 _OFFSET_STRENGTH = 1e-4
-# A bent head must beat the best straight one by this much, as in regression.
-_BEND_GAIN = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Latents ahead of each label, [N, 1 + H, D], column 0 encoded; +1 safe and -1 unsafe [N]; block of each [N]."""
+    """Latents ahead of each label, [N, 1 + H, D], column 0 encoded; +1 safe and -1 unsafe [N]; where they lie."""
 
     ahead_NHD: np.ndarray
     safe_N: np.ndarray
-    block_N: np.ndarray
+    blocks: Blocks
 
     def only(self, kept_N: np.ndarray) -> Labelled:
         """Some of the labels."""
-        return replace(self, ahead_NHD=self.ahead_NHD[kept_N], safe_N=self.safe_N[kept_N], block_N=self.block_N[kept_N])
+        return replace(
+            self, ahead_NHD=self.ahead_NHD[kept_N], safe_N=self.safe_N[kept_N], blocks=self.blocks.only(kept_N)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ def classify(name: str, kind: str, families: list[Features], labelled: Labelled)
     """Features, weights, and the scores [N, 1 + H] of each label by heads that never saw its fold.
 
     Raises:
-        LabelError: All labels are of one kind.
+        LabelError: All labels are of one kind, or all of one kind are of one campaign.
     """
     unsafe = int((labelled.safe_N < 0).sum())
     if unsafe in (0, len(labelled.safe_N)):
@@ -114,9 +114,10 @@ def classify(name: str, kind: str, families: list[Features], labelled: Labelled)
             f"Constraint {name!r}: {unsafe} of its {len(labelled.safe_N)} labels are unsafe. A {kind} head needs both "
             "kinds; label some of the other."
         )
+    _require_two_campaigns(name, kind, labelled)
     features, flat = _chosen(kind, families, labelled)
     score_NH = np.full(labelled.ahead_NHD.shape[:2], np.nan)
-    for out_N in folds(labelled.block_N):
+    for out_N in labelled.blocks.folds():
         kept = labelled.only(~out_N)
         if len(np.unique(kept.safe_N)) < 2:  # only labels of one kind are left: it says nothing of the other
             score_NH[out_N] = kept.safe_N[0]
@@ -128,21 +129,30 @@ def classify(name: str, kind: str, families: list[Features], labelled: Labelled)
     return features, flat, score_NH
 
 
+def _require_two_campaigns(name: str, kind: str, labelled: Labelled) -> None:
+    """Where whole campaigns are left out, what only one of them has shown is never there to be judged by."""
+    if labelled.blocks.campaigns < 2:
+        return
+    for side, word in ((-1.0, "unsafe"), (1.0, "safe")):
+        if labelled.blocks.only(labelled.safe_N == side).campaigns < 2:
+            raise LabelError(
+                f"Constraint {name!r}: all its {word} labels are of one campaign, and a {kind} head is judged on "
+                f"campaigns that it has not seen. Label {word} states in another campaign too."
+            )
+
+
 def _chosen(kind: str, families: list[Features], labelled: Labelled) -> tuple[Features, Flat]:
-    """The family and strength with the least left-out loss; a bent one only where it clearly beats straight ones."""
-    best: tuple[float, Features, float] | None = None
-    every = list(folds(labelled.block_N))
+    """Family and strength by their left-out loss."""
+    every = list(labelled.blocks.folds())
     parts = [np.any(every[i::_PARTS], axis=0) for i in range(min(_PARTS, len(every)))]
-    for features in families:
+
+    def by_strength(features: Features) -> tuple[float, float]:
         features_NF = features.of(labelled.ahead_NHD[:, 0])
         features_NF = features_NF @ _span(features_NF).T  # a turn, which ridge does not notice
-        for strength in STRENGTHS:
-            lost = _left_out_loss(kind, features_NF, labelled, parts, float(strength))
-            lost /= _BEND_GAIN if features.curved else 1.0
-            if best is None or lost < best[0]:
-                best = (lost, features, float(strength))
-    assert best is not None
-    _, features, strength = best
+        return min((_left_out_loss(kind, features_NF, labelled, parts, float(s)), float(s)) for s in STRENGTHS)
+
+    features = choose(families, lambda each: by_strength(each)[0], count=len(labelled.safe_N))
+    strength = by_strength(features)[1]
     return features, fit_flat(kind, features.of(labelled.ahead_NHD[:, 0]), labelled.safe_N, strength)
 
 

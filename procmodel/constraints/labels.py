@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from procmodel.constraints.blocks import Blocks
 from procmodel.data.dataset import Dataset, Stretch
 from procmodel.errors import LabelError
 
@@ -154,11 +155,10 @@ def _span(dataset: Dataset) -> str:
     )
 
 
-def time_blocks(rows_N: np.ndarray, dataset: Dataset, *, gap: int) -> np.ndarray:
-    """Block of each label, [N] integers: labels closer than `gap` rows in one stretch say much the same, so the
-    calibration keeps them on one side. `rows_N` rises."""
+def label_blocks(rows_N: np.ndarray, dataset: Dataset, *, gap: int) -> Blocks:
+    """Where each label lies: its stretch, and which others of that are closer than `gap` rows. `rows_N` rises."""
     starts = np.array([stretch.start for stretch in dataset.stretches])
-    stretch_N = np.searchsorted(starts, rows_N, side="right")
+    stretch_N = np.searchsorted(starts, rows_N, side="right") - 1
     new_N = np.ones(len(rows_N), dtype=bool)
     new_N[1:] = (np.diff(rows_N) >= gap) | (np.diff(stretch_N) != 0)
-    return np.cumsum(new_N) - 1
+    return Blocks(campaign_N=stretch_N, near_N=np.cumsum(new_N) - 1)

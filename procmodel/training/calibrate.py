@@ -13,7 +13,7 @@ import torch
 
 from procmodel.constraints.fit import HeadSamples, fit_head
 from procmodel.constraints.head import ConstraintHead
-from procmodel.constraints.labels import Labels, match_rows, read_labels, time_blocks
+from procmodel.constraints.labels import Labels, label_blocks, match_rows, read_labels
 from procmodel.data.dataset import Dataset, Stretch
 from procmodel.data.window import Scaler
 from procmodel.data.windows import Windows
@@ -119,7 +119,7 @@ def learn_head(
         ),
         background_MD=background_MD,
         guides_MG=dataset.values[at_M][:, [*columns.cv, *columns.mv, *columns.dv]],
-        block_N=time_blocks(rows_N, dataset, gap=model.rows),
+        blocks=label_blocks(rows_N, dataset, gap=model.rows),
     )
     return fit_head(name, constraint, samples)
 
