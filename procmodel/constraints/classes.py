@@ -106,7 +106,7 @@ def classify(name: str, kind: str, families: list[Features], labelled: Labelled)
     """Features, weights, and the scores [N, 1 + H] of each label by heads that never saw its fold.
 
     Raises:
-        LabelError: All labels are of one kind, or all of one kind are of one campaign.
+        LabelError: All labels are of one kind.
     """
     unsafe = int((labelled.safe_N < 0).sum())
     if unsafe in (0, len(labelled.safe_N)):
@@ -114,7 +114,6 @@ def classify(name: str, kind: str, families: list[Features], labelled: Labelled)
             f"Constraint {name!r}: {unsafe} of its {len(labelled.safe_N)} labels are unsafe. A {kind} head needs both "
             "kinds; label some of the other."
         )
-    _require_two_campaigns(name, kind, labelled)
     features, flat = _chosen(kind, families, labelled)
     score_NH = np.full(labelled.ahead_NHD.shape[:2], np.nan)
     for out_N in labelled.blocks.folds():
@@ -127,18 +126,6 @@ def classify(name: str, kind: str, families: list[Features], labelled: Labelled)
         flat_NF = chosen.of(ahead_NHD.reshape(-1, ahead_NHD.shape[2]))
         score_NH[out_N] = without.score(flat_NF).reshape(ahead_NHD.shape[:2])
     return features, flat, score_NH
-
-
-def _require_two_campaigns(name: str, kind: str, labelled: Labelled) -> None:
-    """Where whole campaigns are left out, what only one of them has shown is never there to be judged by."""
-    if labelled.blocks.campaigns < 2:
-        return
-    for side, word in ((-1.0, "unsafe"), (1.0, "safe")):
-        if labelled.blocks.only(labelled.safe_N == side).campaigns < 2:
-            raise LabelError(
-                f"Constraint {name!r}: all its {word} labels are of one campaign, and a {kind} head is judged on "
-                f"campaigns that it has not seen. Label {word} states in another campaign too."
-            )
 
 
 def _chosen(kind: str, families: list[Features], labelled: Labelled) -> tuple[Features, Flat]:

@@ -84,6 +84,8 @@ def fit_head(name: str, constraint: Constraint, samples: HeadSamples) -> Constra
         )
     blocks = samples.where
     _require_some_left(name, blocks)
+    if kind != "regression":
+        _require_two_campaigns(name, kind, samples.margins_N < 0, blocks)
     families = list(candidates(samples.background_MD, samples.guides_MG))
     features, flat, told_NH = learn(name, kind, families, samples)
     if kind == "regression":
@@ -145,6 +147,16 @@ def _require_some_left(name: str, blocks: Blocks) -> None:
                 f"Constraint {name!r}: a head is judged on campaigns that it has not seen, and {out_N.sum()} of its "
                 f"{len(out_N)} labels are of one campaign: without those, {left} are left to learn from and "
                 f"{_LEAST_LEFT} are needed. Label more in another campaign."
+            )
+
+
+def _require_two_campaigns(name: str, kind: str, unsafe_N: np.ndarray, blocks: Blocks) -> None:
+    """Where whole campaigns are left out, what only one of them has shown is never there to be judged by."""
+    for side_N, word in ((unsafe_N, "unsafe"), (~unsafe_N, "safe")):
+        if blocks.campaigns > 1 and blocks.only(side_N).campaigns == 1:
+            raise LabelError(
+                f"Constraint {name!r}: all its {word} labels are of one campaign, and a {kind} head is judged on "
+                f"campaigns that it has not seen. Label {word} states in another campaign too."
             )
 
 
