@@ -24,7 +24,7 @@ FLOORS: dict[str, tuple[set[str], set[str]]] = {
     "data": ({"plant"}, {"numpy", "pyarrow", "polars", "numba"}),
     "metrics": ({"plant"}, {"numpy"}),
     "world_model": ({"plant", "data"}, {"numpy", "scipy", "torch"}),
-    "constraints": ({"plant", "data"}, {"numpy", "torch"}),
+    "constraints": ({"plant", "data"}, {"numpy", "torch", "pyarrow"}),
     "simulation": ({"plant", "data"}, {"numpy", "scipy", "pyarrow"}),
     "control": ({"plant", "data", "world_model", "constraints"}, {"numpy", "torch", "casadi", "piqp", "threadpoolctl"}),
     "training": (

@@ -45,7 +45,7 @@ def fit(plant: Plant, place: Place, name: str, progress: Progress) -> Fitted:
     remarks = list[str]()
     head = learn_head(
         name, plant.constraints[name], artifact.model, artifact.scaler, dataset, horizon_rows(plant),
-        remark=remarks.append,
+        timezone=plant.history.timezone if plant.history else None, remark=remarks.append,
     )  # fmt: skip
     before = next((each for each in artifact.heads if each.name == name), None)
     save_artifact(_with_head(artifact, plant, head, remarks), place.model)
@@ -72,7 +72,10 @@ def head_facts(fitted: Fitted) -> dict[str, Any]:
         "error": head.error,
         "skill": head.skill,
         "unit": head.unit,
+        "left_out": "campaigns" if head.campaigns > 1 else "blocks of time",
+        "campaigns": head.campaigns,
         "allowance_now": head.allowance_now,
+        "allowance_by_row": head.allowance_H.tolist(),
         "allowance_last": float(head.allowance_H[-1]) if head.allowance_H.size else None,
         "replaced": None if fitted.before is None else {"labels": fitted.before.labels, "error": fitted.before.error},
         "remarks": list(fitted.remarks),

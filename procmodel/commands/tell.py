@@ -146,10 +146,23 @@ def check(results: Mapping[str, Any]) -> None:
 def head(name: str, facts: Mapping[str, Any]) -> None:
     from procmodel.plant.words import many
 
+    if facts["campaigns"] > 1:
+        judged = f"judged on labels of {facts['campaigns']} campaigns, each left out whole"
+    else:
+        judged = "judged on labels left out in blocks of time: of another campaign nothing is known, all are of one"
+    classes = not facts["form"].startswith(("latent", "whitened", "guides"))
+    print(f"{name}: {many(facts['labels'], 'label')}, {facts['form']}; {judged}")
+    wrong, right = ("misjudged share", "2 AUC - 1") if classes else ("error", "share of variance explained")
+    unit = "" if classes else f" {facts['unit']}"
+    print(f"{wrong} {facts['error']:.3g}{unit}, skill {facts['skill']:.2f} ({right})")
+    if before := facts["replaced"]:
+        print(f"before: {many(before['labels'], 'label')}, {wrong} {before['error']:.3g}{unit}")
+    by_row = facts["allowance_by_row"]
+    rows = sorted({row for row in (1, 5, 10, 30, len(by_row)) if row <= len(by_row)})
+    print(f"the {facts['confidence']:.0%} lower bound deducts{f' [{unit.strip()}]' if unit else ''}:")
+    print("rows ahead  " + "".join(f"{row:>8}" for row in (0, *rows)))
     print(
-        f"{name}: {many(facts['labels'], 'label')}, {facts['form']}; error {facts['error']:.3g}, skill "
-        f"{facts['skill']:.2f} on labels left out; the {facts['confidence']:.0%} lower bound deducts "
-        f"{facts['allowance_now']:.3g} {facts['unit']} now"
+        "deducted    " + "".join(f"{value:>8.3g}" for value in (facts["allowance_now"], *(by_row[r - 1] for r in rows)))
     )
     for remark in facts["remarks"]:
         print(remark)

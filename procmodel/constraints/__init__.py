@@ -2,6 +2,6 @@
 
 from procmodel.constraints.fit import HeadSamples, fit_head
 from procmodel.constraints.head import ConstraintHead
-from procmodel.constraints.labels import Labels, match_rows, read_labels, time_blocks
+from procmodel.constraints.labels import Labels, label_blocks, match_rows, read_labels, within
 
-__all__ = ["ConstraintHead", "HeadSamples", "Labels", "fit_head", "match_rows", "read_labels", "time_blocks"]
+__all__ = ["ConstraintHead", "HeadSamples", "Labels", "fit_head", "label_blocks", "match_rows", "read_labels", "within"]

@@ -1,7 +1,7 @@
 """Conformal allowance of a constraint head: how far its margin may be too optimistic, per step of the horizon.
 
 The margin of a labelled time is predicted k rows ahead, from an encoding k rows before it and over the recorded moves,
-by heads that never saw that label nor its neighbours. The allowance at step k is a quantile of those excesses.
+by heads that never saw that label nor its campaign (`blocks`). The allowance at step k is a quantile of those excesses.
 
 Why left-out predictions of all labels and not one split: with 40 labels a split leaves some 20 to learn from and 20
 whose third worst decides the allowance at 90 %; leaving blocks out in turn uses all 40 for both.
@@ -18,13 +18,10 @@ Shapes: N labels, H horizon steps.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 
 from procmodel.errors import LabelError
-
-FOLDS = 10
 
 
 def least_labels(confidence: float) -> int:
@@ -77,28 +74,3 @@ def allowances(excess_NH: np.ndarray, confidence: float, *, constraint: str, fir
         require_labels(len(known), confidence, constraint=constraint, where=where)
         allowance.append(upper_quantile(known, confidence))
     return np.maximum.accumulate(np.maximum(allowance, 0.0))
-
-
-def folds(block_N: np.ndarray) -> Iterator[np.ndarray]:
-    """Masks [N] of the labels to leave out, each label once, at most ten folds of neighbours in time.
-
-    Blocks stay whole, unless one holds more than a fifth of the labels; that one is cut: a head that loses half its
-    labels says nothing about the one that keeps them all.
-    """
-    block_N = _cut(np.unique(block_N, return_inverse=True)[1])
-    sizes = np.bincount(block_N)
-    middle = np.cumsum(sizes) - sizes / 2
-    count = min(FOLDS, len(sizes))
-    fold_N = np.minimum((middle / sizes.sum() * count).astype(int), count - 1)[block_N]
-    for fold in np.unique(fold_N):
-        yield fold_N == fold
-
-
-def _cut(block_N: np.ndarray) -> np.ndarray:
-    """Blocks numbered anew, in order, none with more than a fifth of the labels."""
-    most = max(1, math.ceil(len(block_N) / 5))
-    place_N = np.concatenate([np.arange(size) for size in np.bincount(block_N)])  # within its block
-    order = np.argsort(block_N, kind="stable")
-    part_N = np.empty_like(block_N)
-    part_N[order] = place_N // most
-    return np.unique(np.stack([block_N, part_N], axis=1), axis=0, return_inverse=True)[1].reshape(-1)

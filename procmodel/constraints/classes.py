@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from procmodel.constraints.calibration import folds
-from procmodel.constraints.features import Features
+from procmodel.constraints.blocks import Blocks
+from procmodel.constraints.features import Features, choose
 from procmodel.errors import GateError, LabelError
 
 STRENGTHS = np.logspace(-2, 1, 4)
@@ -24,21 +24,21 @@ _STEPS, _SETTLED = 30, 1e-7
 _PARTS = 5
 # Nearly no pull on the offset; without any, labels of one kind alone would send it to infinity.
 _OFFSET_STRENGTH = 1e-4
-# A bent head must beat the best straight one by this much, as in regression.
-_BEND_GAIN = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Latents ahead of each label, [N, 1 + H, D], column 0 encoded; +1 safe and -1 unsafe [N]; block of each [N]."""
+    """Latents ahead of each label, [N, 1 + H, D], column 0 encoded; +1 safe and -1 unsafe [N]; where they lie."""
 
     ahead_NHD: np.ndarray
     safe_N: np.ndarray
-    block_N: np.ndarray
+    blocks: Blocks
 
     def only(self, kept_N: np.ndarray) -> Labelled:
         """Some of the labels."""
-        return replace(self, ahead_NHD=self.ahead_NHD[kept_N], safe_N=self.safe_N[kept_N], block_N=self.block_N[kept_N])
+        return replace(
+            self, ahead_NHD=self.ahead_NHD[kept_N], safe_N=self.safe_N[kept_N], blocks=self.blocks.only(kept_N)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ def classify(name: str, kind: str, families: list[Features], labelled: Labelled)
         )
     features, flat = _chosen(kind, families, labelled)
     score_NH = np.full(labelled.ahead_NHD.shape[:2], np.nan)
-    for out_N in folds(labelled.block_N):
+    for out_N in labelled.blocks.folds():
         kept = labelled.only(~out_N)
         if len(np.unique(kept.safe_N)) < 2:  # only labels of one kind are left: it says nothing of the other
             score_NH[out_N] = kept.safe_N[0]
@@ -129,20 +129,17 @@ def classify(name: str, kind: str, families: list[Features], labelled: Labelled)
 
 
 def _chosen(kind: str, families: list[Features], labelled: Labelled) -> tuple[Features, Flat]:
-    """The family and strength with the least left-out loss; a bent one only where it clearly beats straight ones."""
-    best: tuple[float, Features, float] | None = None
-    every = list(folds(labelled.block_N))
+    """Family and strength by their left-out loss."""
+    every = list(labelled.blocks.folds())
     parts = [np.any(every[i::_PARTS], axis=0) for i in range(min(_PARTS, len(every)))]
-    for features in families:
+
+    def by_strength(features: Features) -> tuple[float, float]:
         features_NF = features.of(labelled.ahead_NHD[:, 0])
         features_NF = features_NF @ _span(features_NF).T  # a turn, which ridge does not notice
-        for strength in STRENGTHS:
-            lost = _left_out_loss(kind, features_NF, labelled, parts, float(strength))
-            lost /= _BEND_GAIN if features.curved else 1.0
-            if best is None or lost < best[0]:
-                best = (lost, features, float(strength))
-    assert best is not None
-    _, features, strength = best
+        return min((_left_out_loss(kind, features_NF, labelled, parts, float(s)), float(s)) for s in STRENGTHS)
+
+    features = choose(families, lambda each: by_strength(each)[0], count=len(labelled.safe_N))
+    strength = by_strength(features)[1]
     return features, fit_flat(kind, features.of(labelled.ahead_NHD[:, 0]), labelled.safe_N, strength)
 
 

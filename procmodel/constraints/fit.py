@@ -9,18 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from procmodel.constraints.calibration import allowances, folds, require_labels
+from procmodel.constraints.blocks import Blocks
+from procmodel.constraints.calibration import allowances, require_labels
 from procmodel.constraints.classes import Flat, Labelled, classify, judge_classes
-from procmodel.constraints.features import Features, candidates
+from procmodel.constraints.features import LEAST_TO_JUDGE, Features, candidates, choose
 from procmodel.constraints.head import ConstraintHead
-from procmodel.constraints.ridge import Ridge, fit_ridge
+from procmodel.constraints.ridge import fit_ridge
 from procmodel.errors import GateError, LabelError
 from procmodel.plant import Constraint
 
-# With fewer, leaving some out leaves nothing to learn from.
-_LEAST_TO_FIT = 5
-# A bent head must beat the best straight one by this much, or the straight one extrapolates more safely.
-_BEND_GAIN = 0.95
+# What is left of the fewest labels when one is left out.
+_LEAST_LEFT = LEAST_TO_JUDGE - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +33,7 @@ class HeadSamples:
             rows before and steps over the recorded moves. NaN where the past is too short.
         background_MD: Latents of many unlabelled rows, encoded alike.
         guides_MG: Plant variables of those rows that a margin may follow (CVs, MVs, DVs); NaN in a gap.
-        block_N: Labels of one block say much the same (`labels.time_blocks`); None: each stands for itself.
+        blocks: Which labels are left out together (`labels.label_blocks`); None: each stands for itself.
     """
 
     margins_N: np.ndarray
@@ -42,7 +41,12 @@ class HeadSamples:
     rolled_NHD: np.ndarray
     background_MD: np.ndarray
     guides_MG: np.ndarray | None = None
-    block_N: np.ndarray | None = None
+    blocks: Blocks | None = None
+
+    @property
+    def where(self) -> Blocks:
+        """The blocks, or each label on its own."""
+        return Blocks.in_time(np.arange(len(self.margins_N))) if self.blocks is None else self.blocks
 
     def __post_init__(self) -> None:
         count, size = self.encoded_ND.shape
@@ -52,7 +56,7 @@ class HeadSamples:
             "rolled_NHD": (self.rolled_NHD.shape, (count, self.rolled_NHD.shape[1], size)),
             "background_MD": (self.background_MD.shape, (rows, size)),
             "guides_MG": ((rows,) if self.guides_MG is None else self.guides_MG.shape[:1], (rows,)),
-            "block_N": ((count,) if self.block_N is None else self.block_N.shape, (count,)),
+            "blocks": ((count,) if self.blocks is None else self.blocks.near_N.shape, (count,)),
         }
         for key, (got, needed) in shapes.items():
             if got != needed:
@@ -63,35 +67,33 @@ def fit_head(name: str, constraint: Constraint, samples: HeadSamples) -> Constra
     """Head of one constraint: features and ridge strength by leave-block-out error, allowance by `calibration`.
 
     Raises:
-        LabelError: Too few labels for the constraint's confidence, now or at some step of the horizon; latents or
-            margins that are not finite.
+        LabelError: Too few labels for the constraint's confidence, now or at some step of the horizon, or too few
+            beside those of one campaign; latents or margins that are not finite.
         GateError: Left-out labels are predicted no better than by their mean.
     """
-    count = len(samples.margins_N)
+    count, kind = len(samples.margins_N), constraint.kind
     require_labels(count, constraint.confidence, constraint=name)
-    if count < _LEAST_TO_FIT:
+    if count < LEAST_TO_JUDGE:
         raise LabelError(
-            f"Constraint {name!r}: {count} labelled samples are too few to learn from; give {_LEAST_TO_FIT}."
+            f"Constraint {name!r}: {count} labelled samples are too few to learn from; give {LEAST_TO_JUDGE}."
         )
     if not np.isfinite(samples.encoded_ND).all() or not np.isfinite(samples.margins_N).all():
         raise LabelError(
             f"Constraint {name!r}: a label stands where the record has no usable history. "
             "Take labels within outages and at the very start of the record out of its file."
         )
-    block_N = np.arange(count) if samples.block_N is None else samples.block_N
+    blocks = samples.where
+    _require_some_left(name, blocks)
+    if kind != "regression":
+        _require_two_campaigns(name, kind, samples.margins_N < 0, blocks)
     families = list(candidates(samples.background_MD, samples.guides_MG))
-    flat: Ridge | Flat
-    if constraint.kind == "regression":
-        features, ridge = chosen(families, samples, block_N)
-        flat = Flat(weights_F=ridge.weights_F, offset=ridge.offset)
-        excess_NH = left_out_excess(families, samples, block_N)
-        error, spread = _judge(name, excess_NH[:, 0], samples.margins_N)
+    features, flat, told_NH = learn(name, kind, families, samples)
+    if kind == "regression":
+        error, spread = _judge(name, told_NH[:, 0] - samples.margins_N, samples.margins_N)
         skill = 1 - (error / spread) ** 2
     else:
-        features, flat, score_NH = classify(name, constraint.kind, families, samples_of(samples, block_N))
-        error, skill = judge_classes(name, score_NH[:, 0], samples.margins_N)
-        # An unsafe state is told where its score, less the allowance, is below zero: only unsafe labels count.
-        excess_NH = score_NH[samples.margins_N < 0]
+        error, skill = judge_classes(name, told_NH[:, 0], samples.margins_N)
+    excess_NH = excess(kind, told_NH, samples.margins_N)
     allowance = allowances(excess_NH, constraint.confidence, constraint=name, first=0)
     linear_D, offset, curvature_QQ = features.collapse(flat.weights_F, flat.offset)
     return ConstraintHead(
@@ -109,13 +111,53 @@ def fit_head(name: str, constraint: Constraint, samples: HeadSamples) -> Constra
         labels=count,
         error=error,
         skill=skill,
-        form=features.form if constraint.kind == "regression" else f"{constraint.kind} on {features.form}",
+        form=features.form if kind == "regression" else f"{kind} on {features.form}",
+        campaigns=blocks.campaigns,
     )
 
 
-def samples_of(samples: HeadSamples, block_N: np.ndarray) -> Labelled:
-    """What a classifier learns from: latents ahead [N, 1 + H, D], column 0 encoded, and whether each was safe."""
-    return Labelled(ahead_NHD=_ahead(samples), safe_N=np.where(samples.margins_N < 0, -1.0, 1.0), block_N=block_N)
+def learn(name: str, kind: str, families: list[Features], samples: HeadSamples) -> tuple[Features, Flat, np.ndarray]:
+    """Features, weights, and what is said of each label, [N, 1 + H], by heads that never saw its block: its margin, or
+    of a classifier its score; column 0 is for the encoded latent.
+
+    Raises:
+        LabelError: A classifier's labels are all of one kind.
+    """
+    ahead_NHD, blocks = _ahead(samples), samples.where
+    if kind == "regression":
+        features, flat = _chosen(families, ahead_NHD, samples.margins_N, blocks)
+        return features, flat, _left_out(families, ahead_NHD, samples.margins_N, blocks)
+    safe_N = np.where(samples.margins_N < 0, -1.0, 1.0)
+    return classify(name, kind, families, Labelled(ahead_NHD=ahead_NHD, safe_N=safe_N, blocks=blocks))
+
+
+def excess(kind: str, told_NH: np.ndarray, margins_N: np.ndarray) -> np.ndarray:
+    """By how much each label that counts was told too safe, [n, 1 + H].
+
+    A classifier tells an unsafe state where its score, less the allowance, is below zero: only unsafe labels count.
+    """
+    return told_NH - margins_N[:, None] if kind == "regression" else told_NH[margins_N < 0]
+
+
+def _require_some_left(name: str, blocks: Blocks) -> None:
+    for out_N in blocks.folds():
+        left = int((~out_N).sum())
+        if left < _LEAST_LEFT:
+            raise LabelError(
+                f"Constraint {name!r}: a head is judged on campaigns that it has not seen, and {out_N.sum()} of its "
+                f"{len(out_N)} labels are of one campaign: without those, {left} are left to learn from and "
+                f"{_LEAST_LEFT} are needed. Label more in another campaign."
+            )
+
+
+def _require_two_campaigns(name: str, kind: str, unsafe_N: np.ndarray, blocks: Blocks) -> None:
+    """Where whole campaigns are left out, what only one of them has shown is never there to be judged by."""
+    for side_N, word in ((unsafe_N, "unsafe"), (~unsafe_N, "safe")):
+        if blocks.campaigns > 1 and blocks.only(side_N).campaigns == 1:
+            raise LabelError(
+                f"Constraint {name!r}: all its {word} labels are of one campaign, and a {kind} head is judged on "
+                f"campaigns that it has not seen. Label {word} states in another campaign too."
+            )
 
 
 def _judge(name: str, left_out_N: np.ndarray, margins_N: np.ndarray) -> tuple[float, float]:
@@ -135,46 +177,42 @@ def _ahead(samples: HeadSamples) -> np.ndarray:
     return np.concatenate([samples.encoded_ND[:, None], samples.rolled_NHD], axis=1)
 
 
-def chosen(families: list[Features], samples: HeadSamples, block_N: np.ndarray) -> tuple[Features, Ridge]:
-    """The family of features that serves all labels best, and its fit to them."""
-    best = _family(families, _ahead(samples), samples.margins_N, block_N)
-    return best, fit_ridge(best.of(samples.encoded_ND), samples.margins_N, block_N)
-
-
-def _family(families: list[Features], ahead_NHD: np.ndarray, margins_N: np.ndarray, block_N: np.ndarray) -> Features:
-    """The family with the least error on labels left out, over encoded and predicted latents alike; a bent one only
-    where it clearly beats the straight ones.
+def _chosen(
+    families: list[Features], ahead_NHD: np.ndarray, margins_N: np.ndarray, blocks: Blocks
+) -> tuple[Features, Flat]:
+    """The family with the least error on labels left out, over encoded and predicted latents alike, and its fit.
 
     Plans are judged by predicted latents, and what the encoder tells well it need not predict well: on the quadruple
     tank heads on all of the latent were a tenth better when encoded and twice as bad 30 rows ahead.
     """
 
     def error(features: Features) -> float:
-        if len(margins_N) < _LEAST_TO_FIT:  # leaving a fold out leaves too little; ridge leaves out one at a time
-            missed = fit_ridge(features.of(ahead_NHD[:, 0]), margins_N, block_N).error
-        else:
-            left_out = [_left_out(features, ahead_NHD, margins_N, block_N, out_N) for out_N in folds(block_N)]
-            missed = float(np.sqrt(np.nanmean(np.concatenate(left_out) ** 2)))
-        return missed / (_BEND_GAIN if features.curved else 1.0)
+        missed = []
+        for out_N in blocks.folds():
+            flat = _fitted(features, ahead_NHD[~out_N], margins_N[~out_N], blocks.only(~out_N))
+            missed.append(told(features, flat, ahead_NHD[out_N]) - margins_N[out_N, None])
+        return float(np.sqrt(np.nanmean(np.concatenate(missed) ** 2)))
 
-    return min(families, key=error)
-
-
-def _left_out(
-    features: Features, ahead_NHD: np.ndarray, margins_N: np.ndarray, block_N: np.ndarray, out_N: np.ndarray
-) -> np.ndarray:
-    """Prediction minus label of those left out, [out, 1 + H]."""
-    ridge = fit_ridge(features.of(ahead_NHD[~out_N, 0]), margins_N[~out_N], block_N[~out_N])
-    flat = features.of(ahead_NHD[out_N].reshape(-1, ahead_NHD.shape[2])) @ ridge.weights_F + ridge.offset
-    return np.asarray(flat.reshape(-1, ahead_NHD.shape[1]) - margins_N[out_N, None])
+    features = choose(families, error, count=len(margins_N))
+    return features, _fitted(features, ahead_NHD, margins_N, blocks)
 
 
-def left_out_excess(families: list[Features], samples: HeadSamples, block_N: np.ndarray) -> np.ndarray:
-    """Prediction minus label [N, 1 + H] by heads that were chosen and fitted without the label's fold; column 0 is for
-    the encoded latent. The choice of features and strength is made anew each time, so it hides no optimism."""
-    ahead_NHD = _ahead(samples)
-    excess_NH = np.full(ahead_NHD.shape[:2], np.nan)
-    for out_N in folds(block_N):
-        features = _family(families, ahead_NHD[~out_N], samples.margins_N[~out_N], block_N[~out_N])
-        excess_NH[out_N] = _left_out(features, ahead_NHD, samples.margins_N, block_N, out_N)
-    return excess_NH
+def _fitted(features: Features, ahead_NHD: np.ndarray, margins_N: np.ndarray, blocks: Blocks) -> Flat:
+    ridge = fit_ridge(features.of(ahead_NHD[:, 0]), margins_N, blocks.whole_N)
+    return Flat(weights_F=ridge.weights_F, offset=ridge.offset)
+
+
+def _left_out(families: list[Features], ahead_NHD: np.ndarray, margins_N: np.ndarray, blocks: Blocks) -> np.ndarray:
+    """Margin told of each label [N, 1 + H] by a head that was chosen and fitted without its block. The choice of
+    features and strength is made anew each time, so it hides no optimism."""
+    told_NH = np.full(ahead_NHD.shape[:2], np.nan)
+    for out_N in blocks.folds():
+        features, flat = _chosen(families, ahead_NHD[~out_N], margins_N[~out_N], blocks.only(~out_N))
+        told_NH[out_N] = told(features, flat, ahead_NHD[out_N])
+    return told_NH
+
+
+def told(features: Features, flat: Flat, ahead_NHD: np.ndarray) -> np.ndarray:
+    """Margin or score of latents, [N, 1 + H]."""
+    flat_NF = features.of(ahead_NHD.reshape(-1, ahead_NHD.shape[2]))
+    return flat.score(flat_NF).reshape(ahead_NHD.shape[:2])

@@ -38,6 +38,7 @@ class ConstraintHead:
         error: Root mean square error on labels left out [unit].
         skill: Share of the labels' variance that is explained where they are left out [-].
         form: Which features the labels chose, in words.
+        campaigns: That the labels come from. Of several, whole ones were left out; of one, neighbours in time.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ConstraintHead:
     error: float
     skill: float
     form: str
+    campaigns: int = 1
 
     def margin(self, z_BD: Tensor) -> Tensor:
         """Margin [B] of latents; differentiable, in the precision and on the device of `z_BD`."""
@@ -76,6 +78,7 @@ class ConstraintHead:
             "rank": self.rank,
             "labels": self.labels,
             "form": self.form,
+            "campaigns": self.campaigns,
             **{key: getattr(self, key) for key in _NUMBERS},
             "latent_size": len(self.linear_D),
             **{key: getattr(self, key).tolist() for key in _ARRAYS},
@@ -92,6 +95,7 @@ class ConstraintHead:
         try:
             size = int(data["latent_size"])
             fields: dict[str, Any] = {"rank": int(data["rank"]), "labels": int(data["labels"])}
+            fields["campaigns"] = int(data.get("campaigns", 1))  # 0.1 left neighbours in time out
             fields |= {key: str(data[key]) for key in ("name", "unit", "form")}
             fields |= {key: float(data[key]) for key in _NUMBERS}
             fields |= {key: np.array(data[key], dtype=np.float64) for key in _ARRAYS}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 
+from procmodel.constraints.blocks import Blocks
+from procmodel.constraints.label_files import stamped_of
 from procmodel.data.dataset import Dataset, Stretch
 from procmodel.errors import LabelError
+from procmodel.plant.words import many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,88 +25,56 @@ class Labels:
         times: Aware, UTC.
         margins: [N] positive is safe [unit of the constraint].
         source: File they were read from, for messages.
+        drawn: [N] which of them nobody wrote down: safe ones halfway between two events.
     """
 
     times: tuple[datetime, ...]
     margins: np.ndarray
     source: str
+    drawn: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+
+    def __post_init__(self) -> None:
+        if not len(self.drawn):
+            object.__setattr__(self, "drawn", np.zeros(len(self.times), dtype=bool))
 
     def __len__(self) -> int:
         return len(self.times)
 
 
-def read_labels(path: Path, *, constraint: str) -> Labels:
-    """Read a CSV with the columns `time` (ISO 8601 with its offset) and `margin`; other columns are left alone.
+def read_labels(path: Path, *, constraint: str, apart: float = 0.0, timezone: str | None = None) -> Labels:
+    """Read labels from CSV or Parquet; what they are is told by the columns, and others are left alone.
 
-    In place of `margin` there may be `event`: 1 where the thing happened, which is a margin of -1, else 0, which is +1.
+    - `time` and `margin`, or `event` (1 where the thing happened, which is a margin of -1, else 0, which is +1). A
+      laboratory's result belongs to the time of its sample: give that as `sampled`, or how much later the result is
+      stamped as `delay` ("45 min").
+    - `start` and `end` of events, an empty end where it still lasts; with `event` 0 in lines of times in which nothing
+      happened.
+    - `time` and `alarm`: a journal of one alarm, 1 (on, active) when it comes and 0 (off, rtn) when it goes.
+
+    Args:
+        apart: Events with a shorter pause between them are one [s].
+        timezone: Of stamps that carry no offset; None: they are an error.
 
     Raises:
         LabelError: File or column missing, a stamp without zone, a margin that is not a number, no rows.
     """
     who = f"Constraint {constraint!r}: labels {path}"
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise LabelError(
-            f"{who} cannot be read ({error.strerror or error}). Correct `labels` in the plant file; a relative path "
-            "starts at its folder."
-        ) from None
-    except UnicodeDecodeError:
-        raise LabelError(f"{who} is not UTF-8 text. Save it as CSV in UTF-8.") from None
-    pairs = sorted(_rows(who, text), key=lambda pair: pair[0])
-    if not pairs:
+    found = stamped_of(who, path, apart=apart, timezone=timezone)
+    if not found:
         raise LabelError(f"{who} holds no rows. Give one line `time,margin` per labelled sample.")
     return Labels(
-        times=tuple(time for time, _ in pairs),
-        margins=np.array([margin for _, margin in pairs], dtype=np.float64),
+        times=tuple(each.time for each in found),
+        margins=np.array([each.margin for each in found], dtype=np.float64),
         source=str(path),
+        drawn=np.array([each.drawn for each in found]),
     )
 
 
-def _rows(who: str, text: str) -> Iterator[tuple[datetime, float]]:
-    reader = csv.DictReader(text.splitlines())
-    got = [name.strip() for name in reader.fieldnames or ()]
-    told = "event" if "event" in got and "margin" not in got else "margin"
-    missing = [name for name in ("time", told) if name not in got]
-    if missing:
-        raise LabelError(
-            f"{who} has the columns {', '.join(got) or 'none'} and lacks {' and '.join(missing)}. "
-            "Its first line must name `time` and `margin`, with commas between."
-        )
-    reader.fieldnames = got
-    for row in reader:
-        where = f"{who}, line {reader.line_num}"
-        value = (row[told] or "").strip()
-        yield _time(where, (row["time"] or "").strip()), (_event if told == "event" else _margin)(where, value)
-
-
-def _time(where: str, text: str) -> datetime:
-    try:
-        stamp = datetime.fromisoformat(text)
-    except ValueError:
-        raise LabelError(
-            f"{where}: time {text!r} is not an ISO 8601 stamp. Write it as 2024-03-05T14:30:00+01:00."
-        ) from None
-    if stamp.tzinfo is None:
-        raise LabelError(f"{where}: time {text!r} has no zone. Add its offset, such as {text}+01:00 or {text}Z.")
-    return stamp.astimezone(UTC)
-
-
-def _event(where: str, text: str) -> float:
-    known = {"1": -1.0, "true": -1.0, "yes": -1.0, "0": 1.0, "false": 1.0, "no": 1.0}
-    if text.lower() not in known:
-        raise LabelError(f"{where}: event {text!r} is neither 1 (it happened) nor 0. Correct it, or take the line out.")
-    return known[text.lower()]
-
-
-def _margin(where: str, text: str) -> float:
-    try:
-        margin = float(text)
-    except ValueError:
-        margin = math.nan
-    if not math.isfinite(margin):
-        raise LabelError(f"{where}: margin {text!r} is not a number. Correct it, or take the line out.")
-    return margin
+def within(labels: Labels, dataset: Dataset) -> Labels:
+    """Without those labels that nobody wrote down, drawn between events, where the record has no row."""
+    kept_N = ~labels.drawn | (_rows_of(labels, dataset) >= 0)
+    times = tuple(time for time, kept in zip(labels.times, kept_N, strict=True) if kept)
+    return replace(labels, times=times, margins=labels.margins[kept_N], drawn=labels.drawn[kept_N])
 
 
 def match_rows(labels: Labels, dataset: Dataset, *, constraint: str) -> np.ndarray:
@@ -117,19 +86,30 @@ def match_rows(labels: Labels, dataset: Dataset, *, constraint: str) -> np.ndarr
     Raises:
         LabelError: A label lies outside every stretch of the record.
     """
-    begins = [_began(dataset, stretch) for stretch in dataset.stretches]
-    rows = []
-    for time in labels.times:
-        row = next(
-            (r for r in map(_row_of, dataset.stretches, begins, repeat(time), repeat(dataset.step)) if r >= 0), -1
+    rows_N = _rows_of(labels, dataset)
+    outside = np.flatnonzero(rows_N < 0)
+    if outside.size:
+        first = labels.times[outside[0]].isoformat()
+        which = f"the label of {first} in {labels.source} lies"
+        if len(outside) > 1:
+            which = f"{len(outside)} of {len(labels)} labels in {labels.source}, the first of {first}, lie"
+        raise LabelError(
+            f"Constraint {constraint!r}: {which} outside the record ({_span(dataset)}). "
+            f"Take {many(len(outside), 'line')} out, or ingest the history around."
         )
-        if row < 0:
-            raise LabelError(
-                f"Constraint {constraint!r}: the label of {time.isoformat()} in {labels.source} lies outside the "
-                f"record ({_span(dataset)}). Take the line out, or ingest the history around it."
-            )
-        rows.append(row)
-    return np.array(rows, dtype=np.int64)
+    return rows_N
+
+
+def _rows_of(labels: Labels, dataset: Dataset) -> np.ndarray:
+    """Grid row of each label, [N]; -1 outside."""
+    begins = [_began(dataset, stretch) for stretch in dataset.stretches]
+    return np.array(
+        [
+            next((r for r in map(_row_of, dataset.stretches, begins, repeat(time), repeat(dataset.step)) if r >= 0), -1)
+            for time in labels.times
+        ],
+        dtype=np.int64,
+    )
 
 
 def _began(dataset: Dataset, stretch: Stretch) -> datetime:
@@ -154,11 +134,10 @@ def _span(dataset: Dataset) -> str:
     )
 
 
-def time_blocks(rows_N: np.ndarray, dataset: Dataset, *, gap: int) -> np.ndarray:
-    """Block of each label, [N] integers: labels closer than `gap` rows in one stretch say much the same, so the
-    calibration keeps them on one side. `rows_N` rises."""
+def label_blocks(rows_N: np.ndarray, dataset: Dataset, *, gap: int) -> Blocks:
+    """Where each label lies: its stretch, and which others of that are closer than `gap` rows. `rows_N` rises."""
     starts = np.array([stretch.start for stretch in dataset.stretches])
-    stretch_N = np.searchsorted(starts, rows_N, side="right")
+    stretch_N = np.searchsorted(starts, rows_N, side="right") - 1
     new_N = np.ones(len(rows_N), dtype=bool)
     new_N[1:] = (np.diff(rows_N) >= gap) | (np.diff(stretch_N) != 0)
-    return np.cumsum(new_N) - 1
+    return Blocks(campaign_N=stretch_N, near_N=np.cumsum(new_N) - 1)

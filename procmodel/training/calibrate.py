@@ -13,7 +13,7 @@ import torch
 
 from procmodel.constraints.fit import HeadSamples, fit_head
 from procmodel.constraints.head import ConstraintHead
-from procmodel.constraints.labels import Labels, match_rows, read_labels, time_blocks
+from procmodel.constraints.labels import Labels, label_blocks, match_rows, read_labels, within
 from procmodel.data.dataset import Dataset, Stretch
 from procmodel.data.window import Scaler
 from procmodel.data.windows import Windows
@@ -93,18 +93,23 @@ def learn_head(
     dataset: Dataset,
     horizon: int,
     *,
+    timezone: str | None = None,
     remark: Callable[[str], None] | None = None,
 ) -> ConstraintHead:
     """A head on the frozen latent, calibrated on latents rolled out to the labelled rows over recorded moves.
 
     Args:
+        timezone: Of labels' stamps that carry no offset.
         remark: Told, in one sentence, of labels that were left out.
 
     Raises:
         LabelError, GateError: The labels cannot carry a head (see `fit_head`), or none has history before it.
     """
     columns = model.config.columns
-    labels = read_labels(Path(constraint.labels), constraint=name)
+    # Two events with less than a window of history between them are the same one to the encoder.
+    apart = model.rows * dataset.step
+    labels = read_labels(Path(constraint.labels), constraint=name, apart=apart, timezone=timezone)
+    labels = within(labels, dataset)
     windows = Windows(dataset.values, scaler, columns, dtype=torch.float64)
     rows_N = match_rows(labels, dataset, constraint=name)
     begins_N = np.array([next(s.start for s in dataset.stretches if s.start <= row < s.stop) for row in rows_N])
@@ -119,7 +124,7 @@ def learn_head(
         ),
         background_MD=background_MD,
         guides_MG=dataset.values[at_M][:, [*columns.cv, *columns.mv, *columns.dv]],
-        block_N=time_blocks(rows_N, dataset, gap=model.rows),
+        blocks=label_blocks(rows_N, dataset, gap=model.rows),
     )
     return fit_head(name, constraint, samples)
 

@@ -73,9 +73,10 @@ def train(
     model, horizon, remarks = members[0], horizon_rows(plant), list[str]()
     held, confidence = prepared.parts.validation, plant.advice.confidence
     doubt = calibrate(model, prepared.scaler, dataset.values, held, horizon, confidence)
+    zone = plant.history.timezone if plant.history else None
     heads = tuple(
-        learn_head(name, constraint, model, prepared.scaler, dataset, horizon, remark=remarks.append)
-        for name, constraint in plant.constraints.items()
+        learn_head(name, each, model, prepared.scaler, dataset, horizon, timezone=zone, remark=remarks.append)
+        for name, each in plant.constraints.items()
     )
     return Artifact(
         plant=plant.name,

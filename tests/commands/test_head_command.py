@@ -50,6 +50,8 @@ def test_a_head_is_learned_without_touching_the_model_and_the_artifact_stays_who
     facts = json.loads(done.stdout)
     assert (facts["labels"], facts["unit"], facts["replaced"]) == (36, "cm", None)
     assert facts["skill"] > 0.8
+    assert (facts["campaigns"], facts["left_out"]) == (1, "blocks of time")
+    assert len(facts["allowance_by_row"]) == 12  # two minutes of ten seconds
     after = {path.name: path.read_bytes() for path in (site / "out" / "model").iterdir()}
     changed = {name for name in after if after[name] != before.get(name)}
     assert changed == {"model.json", "manifest.json"}  # the weights are the same to the last bit
@@ -57,6 +59,33 @@ def test_a_head_is_learned_without_touching_the_model_and_the_artifact_stays_who
         assert command("head", "fit", plant, kind_of, "--out", site / "out").returncode in (0, 2)
     artifact = load_artifact(site / "out" / "model", load_plant(plant))
     assert artifact.heads[0].name == "foaming"
+
+
+def test_learning_one_head_again_leaves_the_others_and_the_weights_byte_for_byte(command: Command, site: Path) -> None:
+    plant = with_constraints(
+        site, "foaming: {labels: foaming.csv, unit: cm}", "froth: {labels: froth.csv, unit: cm, confidence: 0.8}"
+    )
+    label(site, 36)
+    (site / "froth.csv").write_bytes((site / "foaming.csv").read_bytes())
+    for name in ("foaming", "froth"):
+        assert command("head", "fit", plant, name, "--out", site / "out").returncode == 0
+    folder = site / "out" / "model"
+    weights = {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
+    before = json.loads((folder / "model.json").read_bytes())
+    label(site, 20)  # of foaming alone
+    told = command("head", "fit", plant, "foaming", "--out", site / "out")
+    assert told.returncode == 0, told.stderr
+    assert "foaming: 20 labels" in told.stdout
+    assert "before: 36 labels" in told.stdout
+    assert "of another campaign nothing is known" in told.stdout
+    after = json.loads((folder / "model.json").read_bytes())
+    assert weights
+    assert {path.name: path.read_bytes() for path in folder.glob("*.safetensors")} == weights
+    assert json.dumps(after["heads"][1]) == json.dumps(before["heads"][1])
+    assert (after["heads"][0]["labels"], before["heads"][0]["labels"]) == (20, 36)
+    for facts in (before, after):
+        del facts["heads"], facts["notes"]["remarks"]
+    assert after == before
 
 
 def test_a_head_that_cannot_be_learned_leaves_the_model_as_it_was(command: Command, site: Path) -> None:

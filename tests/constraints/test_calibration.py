@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from procmodel.constraints.calibration import allowances, folds, least_labels, require_labels, upper_quantile
+from procmodel.constraints.calibration import allowances, least_labels, require_labels, upper_quantile
 from procmodel.errors import LabelError
 
 
@@ -51,23 +49,3 @@ def test_the_allowance_never_falls_and_never_gets_negative() -> None:
     columns = [-3.0, 1.0, 4.0, 2.0, 5.0]
     excess_NH = np.tile(columns, (20, 1))
     assert allowances(excess_NH, 0.9, constraint="c").tolist() == [0.0, 1.0, 4.0, 4.0, 5.0]
-
-
-@given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=25).filter(lambda sizes: sum(sizes) >= 5))
-def test_every_label_is_left_out_once_and_enough_stay_in(sizes: list[int]) -> None:
-    block_N = np.repeat(np.arange(len(sizes)), sizes)
-    masks = np.array(list(folds(block_N)))
-    assert (masks.sum(axis=0) == 1).all()
-    assert len(masks) <= 10
-    # A fold holds its share of the labels and at most one block more, and a block at most a fifth.
-    assert masks.sum(axis=1).max() <= len(block_N) / min(10, len(masks)) + np.ceil(len(block_N) / 5)
-
-
-def test_blocks_of_few_labels_stay_whole() -> None:
-    block_N = np.repeat(np.arange(12), 3)
-    for out in folds(block_N):
-        assert not set(block_N[out]) & set(block_N[~out])
-
-
-def test_single_labels_fewer_than_ten_are_left_out_one_by_one() -> None:
-    assert np.array_equal(np.array(list(folds(np.arange(9)))), np.eye(9, dtype=bool))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from procmodel.constraints import HeadSamples, fit_head
+from procmodel.constraints.blocks import Blocks
 from procmodel.constraints.classes import fit_flat, loss
 from procmodel.errors import GateError, LabelError
 from procmodel.plant import Constraint
@@ -83,6 +84,15 @@ def test_labels_of_one_kind_too_few_unsafe_ones_and_chance_are_refused() -> None
         except (GateError, LabelError):
             refused += 1
     assert refused >= 1  # chance is now and then lucky, and never always
+
+
+def test_what_only_one_campaign_has_shown_is_refused_by_name() -> None:
+    some = samples(40)
+    mixed = np.arange(40) % 8
+    fit_head("foaming", constraint("logistic"), replace(some, blocks=Blocks(campaign_N=mixed, near_N=np.arange(40))))
+    alone = np.where(some.margins_N < 0, 0, 1 + mixed)
+    with pytest.raises(LabelError, match="all its unsafe labels are of one campaign"):
+        fit_head("foaming", constraint("hinge"), replace(some, blocks=Blocks(campaign_N=alone, near_N=np.arange(40))))
 
 
 def test_a_head_of_classes_says_so_and_is_as_good_as_it_says() -> None:

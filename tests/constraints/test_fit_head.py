@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from procmodel.constraints import ConstraintHead, HeadSamples, fit_head
+from procmodel.constraints.blocks import Blocks
 from procmodel.errors import ArtifactError, GateError, LabelError
 from procmodel.plant import Constraint
 
@@ -145,13 +146,66 @@ def test_labels_next_to_each_other_are_left_out_together() -> None:
         encoded_ND=np.repeat(samples.encoded_ND, 5, axis=0) + 0.01 * rng.normal(size=(40, SIZE)),
         rolled_NHD=np.repeat(samples.rolled_NHD, 5, axis=0),
         background_MD=samples.background_MD,
-        block_N=np.repeat(np.arange(8), 5),
+        blocks=Blocks.in_time(np.repeat(np.arange(8), 5)),
     )
-    single = fit_head("foaming", FOAMING, replace(copied, block_N=None))
+    single = fit_head("foaming", FOAMING, replace(copied, blocks=None))
     assert single.skill > 0.95
     assert rms(single, world) > 1.0
     with pytest.raises(GateError, match="no better than by their mean"):
         fit_head("foaming", FOAMING, copied)
+
+
+def by_campaign(samples: HeadSamples, campaign_N: np.ndarray) -> HeadSamples:
+    return replace(samples, blocks=Blocks(campaign_N=campaign_N, near_N=np.arange(len(campaign_N))))
+
+
+def test_what_a_campaign_has_in_common_is_not_taken_for_knowledge_of_another() -> None:
+    """The margin is a number that each campaign draws for itself, and the latent knows the campaign, not the margin."""
+    rng, campaign_N = np.random.default_rng(1), np.repeat(np.arange(8), 5)
+    latent_ND = rng.normal(size=(8, SIZE))[campaign_N] + 0.05 * rng.normal(size=(40, SIZE))
+    samples = replace(
+        World().samples(40, guides=False),
+        margins_N=rng.normal(size=8)[campaign_N],
+        encoded_ND=latent_ND,
+        rolled_NHD=np.repeat(latent_ND[:, None], STEPS, axis=1),
+    )
+    assert fit_head("foaming", FOAMING, samples).skill > 0.9  # each label by its neighbours of the same campaign
+    with pytest.raises(GateError, match="no better than by their mean"):
+        fit_head("foaming", FOAMING, by_campaign(samples, campaign_N))
+
+
+def test_a_head_says_how_many_campaigns_it_was_judged_on() -> None:
+    samples = World().samples(40)
+    assert fit_head("foaming", FOAMING, samples).campaigns == 1
+    head = fit_head("foaming", FOAMING, by_campaign(samples, np.arange(40) % 4))
+    assert head.campaigns == 4
+    assert ConstraintHead.from_dict(head.to_dict()).campaigns == 4
+    older = {key: value for key, value in head.to_dict().items() if key != "campaigns"}
+    assert ConstraintHead.from_dict(older).campaigns == 1
+
+
+def test_a_campaign_without_which_too_little_is_left_is_refused() -> None:
+    samples = World().samples(20)
+    fit_head("foaming", FOAMING, by_campaign(samples, np.repeat([0, 1], [16, 4])))
+    with pytest.raises(LabelError, match=r"17 of its 20 labels are of one campaign: without those, 3 are left"):
+        fit_head("foaming", FOAMING, by_campaign(samples, np.repeat([0, 1], [17, 3])))
+
+
+def test_a_margin_that_the_plants_own_variables_do_not_carry_is_found_all_the_same() -> None:
+    samples = World().samples(60)
+    unmeasured = samples.encoded_ND @ np.linalg.inv(World().mix())[:, 5]
+    head = fit_head("foaming", FOAMING, replace(samples, margins_N=unmeasured))
+    assert head.form in ("latent", "whitened latent", "guides and whitened latent")
+    assert head.skill > 0.5
+
+
+def test_five_labels_are_told_by_the_plants_own_variables() -> None:
+    """Five cannot choose among families; what they could find by chance in all of the latent is not to be taken."""
+    worst = [
+        fit_head("foaming", FOAMING.model_copy(update={"confidence": 0.8}), World().samples(5, seed=seed))
+        for seed in range(4)
+    ]
+    assert [head.form for head in worst] == ["guides"] * 4
 
 
 def test_directions_that_never_move_do_no_harm() -> None:

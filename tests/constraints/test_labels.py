@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from procmodel.constraints import Labels, match_rows, read_labels, time_blocks
+from procmodel.constraints import Labels, label_blocks, match_rows, read_labels
 from procmodel.data.dataset import Dataset, Stretch
 from procmodel.errors import LabelError
 
@@ -116,6 +116,8 @@ def test_a_label_in_a_later_campaign_is_counted_from_where_that_campaign_began()
             match_rows(labels_at(between), campaigns, constraint="c")
 
 
-def test_labels_close_in_time_share_a_block_unless_a_new_stretch_begins() -> None:
+def test_labels_close_in_time_go_together_unless_a_new_campaign_begins() -> None:
     rows_N = np.array([3, 5, 20, 29, 30, 31, 60])
-    assert time_blocks(rows_N, dataset((0, 30), (30, 100)), gap=10).tolist() == [0, 0, 1, 1, 2, 2, 3]
+    blocks = label_blocks(rows_N, dataset((0, 30), (30, 100)), gap=10)
+    assert blocks.near_N.tolist() == [0, 0, 1, 1, 2, 2, 3]
+    assert blocks.campaign_N.tolist() == [0, 0, 0, 0, 1, 1, 1]
