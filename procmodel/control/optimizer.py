@@ -231,14 +231,16 @@ class Optimizer:
         setpoints: Mapping[str, float] | None = None,
         future_dv_HV: np.ndarray | None = None,
         out_of_service: Collection[str] = (),
+        limits: LimitChanges | None = None,
+        statuses: Mapping[str, TagStatus] | None = None,
     ) -> Problem:
-        """What `plan` solves, for other solvers to solve too (`oracle.py`); arguments and errors as there.
+        """What `plan` solves, for others to solve too (`oracle.py`, `targets.py`); arguments and errors as there.
 
         Raises:
             DatasetError: an MV or a DV has no good sample, so that there is nothing to solve.
         """
         rows_RC = history_of(self._plant, rows_RC, self._model.rows, self.rows_wanted)
-        order = orders_of(self._plant, setpoints, out_of_service, None, None)
+        order = orders_of(self._plant, setpoints, out_of_service, limits, statuses)
         newest_C = filled(rows_RC)[-1]
         if missing := missing_in(self._plant, newest_C, future_dv_HV):
             raise DatasetError(f"history: {missing}. Hand over rows in which each MV and DV was measured once.")

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from procmodel.advice import Advice, GivenUp, Mode, Proposal, Sink, guard
+from procmodel.advice import Advice, Mode, Proposal, Sink, guard
 from procmodel.advice.instruments import Fault, Instruments
 from procmodel.control.by_hand import by_hand
 from procmodel.control.plan import Plan
@@ -26,6 +26,7 @@ from procmodel.plant import Plant, Status
 from procmodel.plant.changes import LimitChanges, changed_plant
 from procmodel.runtime.memory import Memory
 from procmodel.runtime.mode import Ceiling, actual_mode
+from procmodel.runtime.proposal import proposal_of, rest_of
 from procmodel.runtime.ticks import ORDINARY, Orders, Tick
 from procmodel.world_model.gaps import expected_in_gaps
 from procmodel.world_model.protocol import WorldModel
@@ -129,7 +130,7 @@ class Advisor:
             plan = self.planner.plan(
                 seen_RC, setpoints=setpoints, previous=previous, deadline=self.deadline, **orders.asked()
             )
-            proposal = proposal_of(plan, setpoints)
+            proposal = replace(proposal_of(plan, setpoints), rest=rest_of(plan.targets, plant))
         except ProcmodelError as error:
             plan, proposal = None, Proposal(status="input refused", usable=False, reason=str(error))
         mode, why_mode = actual_mode(self.mode, self._ceilings())
@@ -220,37 +221,6 @@ def _left_alone(plant: Plant, out_of_service: Collection[str]) -> tuple[frozense
 def newest_row(plant: Plant, rows_RC: np.ndarray) -> dict[str, float]:
     """Values of the newest row, by tag."""
     return dict(zip(plant.columns, rows_RC[-1].tolist(), strict=True)) if len(rows_RC) else {}
-
-
-def proposal_of(plan: Plan, setpoints: Mapping[str, float] | None = None) -> Proposal:
-    """A plan in plain numbers."""
-    planned = dict(zip(plan.mvs, plan.moves.T.tolist(), strict=True))
-    return Proposal(
-        status=plan.status.value,
-        usable=plan.status.usable,
-        reason=plan.reason,
-        moves={name: values[0] for name, values in planned.items() if values},
-        planned=planned,
-        predicted=dict(zip(plan.cvs, plan.predicted.T.tolist(), strict=True)),
-        unmoved=dict(zip(plan.cvs, plan.unmoved.T.tolist(), strict=True)),
-        margins=dict(zip(plan.heads, plan.margins.T.tolist(), strict=True)),
-        setpoints=setpoints or {},
-        give_ups=tuple(
-            GivenUp(
-                tag=g.tag,
-                side=g.side,
-                limit=g.limit,
-                amount=g.amount,
-                rank=g.rank,
-                because=g.because,
-                scenario=g.scenario,
-            )
-            for g in plan.give_ups
-        ),
-        active=plan.active,
-        cost=plan.cost,
-        cost_unmoved=plan.cost_unmoved,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
