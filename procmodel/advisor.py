@@ -10,6 +10,8 @@ from procmodel.advice import Mode
 from procmodel.advice.instruments import Instruments
 from procmodel.control.hierarchy import Hierarchy
 from procmodel.control.optimizer import Optimizer
+from procmodel.control.target_planner import TargetPlanner
+from procmodel.control.targets import TargetLayer
 from procmodel.errors import ArtifactError
 from procmodel.plant import Plant
 from procmodel.plant.slow import slow_plant
@@ -63,17 +65,25 @@ def _members(plant: Plant, artifact: Artifact) -> tuple[WorldModel, ...]:
     return artifact.members[1:]
 
 
-def planner_of(plant: Plant, artifact: Artifact, slow: Artifact | None) -> Optimizer | Hierarchy:
-    """The optimizer of a stored model, below a slow layer where there is one."""
+def planner_of(plant: Plant, artifact: Artifact, slow: Artifact | None = None) -> Optimizer | Hierarchy | TargetPlanner:
+    """The optimizer of a stored model: below a slow layer where there is one, and below a target layer where the plant
+    file asks for one.
+
+    Raises:
+        ArtifactError: As of `optimizer_of`.
+    """
     fast = optimizer_of(plant, artifact)
-    if slow is None:
-        return fast
-    return Hierarchy(
-        plant=plant,
-        fast=fast,
-        slow=optimizer_of(slow_plant(plant), slow),
-        slow_rows=SlowRows.of(plant, artifact.model, artifact.scaler),
-    )
+    planner: Optimizer | Hierarchy = fast
+    if slow is not None:
+        planner = Hierarchy(
+            plant=plant,
+            fast=fast,
+            slow=optimizer_of(slow_plant(plant), slow),
+            slow_rows=SlowRows.of(plant, artifact.model, artifact.scaler),
+        )
+    if not plant.advice.target_layer:
+        return planner
+    return TargetPlanner(planner=planner, layer=TargetLayer(plant, fast))
 
 
 def soon(doubt: np.ndarray) -> np.ndarray:
@@ -90,7 +100,7 @@ def advisor_of(
         advice, plan = advisor.advise(history[-advisor.rows_wanted :], newest=stamp, now=stamp)
 
     Args:
-        planner: None: the optimizer of this model.
+        planner: None: the optimizer of this model, below a target layer where the plant file asks for one.
         mode: The most that is asked for; None: what the plant file says.
 
     Raises:
@@ -98,7 +108,7 @@ def advisor_of(
     """
     return Advisor(
         plant=plant,
-        planner=planner or optimizer_of(plant, artifact),
+        planner=planner or planner_of(plant, artifact),
         model=artifact.model,
         scaler=artifact.scaler,
         surprise_limit=UNDER_ADVICE * artifact.calibration.surprise_limit,

@@ -1,6 +1,6 @@
 """Advice and its guard; shares no code with the optimizer."""
 
-from procmodel.advice.advice import Action, Advice, GivenUp, Margin, Mode, Move, Outlook
+from procmodel.advice.advice import Action, Advice, GivenUp, Margin, Mode, Move, Outlook, Rest, Target
 from procmodel.advice.guard import guard
 from procmodel.advice.proposal import Proposal
 from procmodel.advice.sinks import ConsoleSink, JsonLinesSink, Sink, Tee
@@ -16,7 +16,9 @@ __all__ = [
     "Move",
     "Outlook",
     "Proposal",
+    "Rest",
     "Sink",
+    "Target",
     "Tee",
     "guard",
 ]

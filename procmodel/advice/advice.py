@@ -110,6 +110,46 @@ class GivenUp:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where one MV or CV should come to rest [unit], and where the last advice had it; NaN where none did."""
+
+    tag: str
+    unit: str
+    value: float
+    before: float = math.nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rest:
+    """Where the plant should come to rest, by the target layer.
+
+    Attributes:
+        how: What it follows from, in words.
+        targets: MVs, then CVs.
+        give_ups: CV limits that no rest can keep, rank 1 first.
+        stayed: Whether the last targets were kept because leaving them would earn too little.
+        cost: Of resting there, in the objective's own unit.
+    """
+
+    how: str
+    targets: tuple[Target, ...]
+    give_ups: tuple[GivenUp, ...] = ()
+    stayed: bool = False
+    cost: float = math.nan
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """In words, one line for all targets and one per limit."""
+        told = [f"{t.tag} {t.value:.4g} {t.unit}{_moved(t)}" for t in self.targets]
+        still = ", where it was to rest before" if self.stayed else ""
+        lost = [
+            f"No rest keeps {g.tag} {g.side} {g.limit:.4g} (rank {g.rank}); least beyond it is {g.amount:.3g}"
+            for g in self.give_ups
+        ]
+        return (f"Should come to rest{still} at {', '.join(told)} ({self.how})", *lost)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Advice:
     """A move or a hold, complete in itself.
 
@@ -126,6 +166,7 @@ class Advice:
         surprise, surprise_limit: Of the model by the newest measurements [-]; NaN where not known.
         support, support_limit: How far the plan leaves what the model has seen [-]; NaN where not known.
         cost, cost_unmoved: Of the plan and of no move; NaN where not known.
+        rest: Where the plant should come to rest; None where no target layer is asked.
         notes: What tempers the confidence.
         explanation: What the cost is made of, what limits cost, what moves do, what is to come; only where it was
             asked for.
@@ -154,6 +195,7 @@ class Advice:
     support_limit: float = math.nan
     cost: float = math.nan
     cost_unmoved: float = math.nan
+    rest: Rest | None = None
     notes: tuple[str, ...] = ()
     explanation: tuple[str, ...] = ()
 
@@ -190,6 +232,12 @@ class Advice:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON: times as ISO stamps, and null for what is not known or not there."""
         return {"id": self.id, "hash": self.digest, **_plain(self)}
+
+
+def _moved(target: Target) -> str:
+    """Where a target was before, unless it reads the same."""
+    was = f"{target.before:.4g}"
+    return f" (was {was})" if math.isfinite(target.before) and was != f"{target.value:.4g}" else ""
 
 
 def _plain(value: Any) -> Any:

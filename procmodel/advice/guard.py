@@ -97,6 +97,7 @@ def guard(
         support_limit=number(support_limit),
         cost=number(proposal.cost),
         cost_unmoved=number(proposal.cost_unmoved),
+        rest=proposal.rest,
         notes=_notes(case),
     )
 

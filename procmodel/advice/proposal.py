@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nan
 
-from procmodel.advice.advice import GivenUp
+from procmodel.advice.advice import GivenUp, Rest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,7 @@ class Proposal:
         calculated: Calculated values from what was measured last [unit]; NaN where not known.
         margins: Lower bounds over the horizon, by constraint head [unit].
         setpoints: Targets it was made for, by CV, where they differ from the plant file's [unit].
+        rest: Where the plant should come to rest; None where no target layer is asked.
     """
 
     status: str
@@ -37,3 +38,4 @@ class Proposal:
     active: tuple[str, ...] = ()
     cost: float = nan
     cost_unmoved: float = nan
+    rest: Rest | None = None

@@ -108,6 +108,7 @@ def _further(advice: Advice) -> list[str]:
         for g in advice.give_ups
     ]
     lines += [f"Limit: {words}" for words in advice.active]
+    lines += advice.rest.lines if advice.rest is not None else []
     lines += [f"Note: {words}" for words in advice.notes]
     lines += [f"Why: {words}" for words in advice.explanation]
     health = [f"data {advice.data_age:.0f} s old" if math.isfinite(advice.data_age) else "no data"]

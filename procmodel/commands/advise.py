@@ -12,8 +12,8 @@ import numpy as np
 from procmodel.advice import Advice
 from procmodel.advisor import advisor_of, planner_of
 from procmodel.commands.ahead import step_responses
-from procmodel.commands.explain import explanation, targets_of
-from procmodel.control.hierarchy import Hierarchy
+from procmodel.commands.explain import explanation
+from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Plan
 from procmodel.data import condition
 from procmodel.data.historians import open_historian
@@ -24,7 +24,6 @@ from procmodel.evaluation.step_response import model_response
 from procmodel.plant import Plant, Status
 from procmodel.plant.changes import LimitChanges, changed_plant
 from procmodel.runtime.announced import future_dvs, other_courses, read_announced
-from procmodel.runtime.loop import Planner
 from procmodel.runtime.ticks import Orders
 from procmodel.training.artifact import Artifact
 
@@ -75,8 +74,6 @@ def advise(
     future = future_dvs(plant, read_announced(plant), now, optimizer.future_rows)
     courses = other_courses(plant, now, optimizer.horizon.steps) if "futures" in plant.advice.scenarios else {}
     orders = Orders(limits=limits or {}, statuses=statuses or {}, future_dv_HV=future, futures=courses)
-    if plant.advice.target_layer:
-        orders = dataclasses.replace(orders, rest=_rest(plant, artifact, optimizer, rows, orders, setpoints))
     advice, plan = advisor_of(plant, artifact, optimizer).advise(
         rows, newest=min(last, ended), now=now, setpoints=setpoints, orders=orders
     )
@@ -84,24 +81,16 @@ def advise(
         asked = orders.but(setpoints=setpoints)
         if plan.above is not None:
             asked = asked.but(ends=plan.above.ends, rest={**plan.above.rest, **orders.rest})
-        alone = optimizer.fast if isinstance(optimizer, Hierarchy) else optimizer
-        lines = explanation(plant, alone, artifact.scaler, rows, plan, asked)
+        if plan.targets is not None:
+            asked = asked.but(rest={**asked.rest, **plan.targets.u})
+        alone = optimizer if isinstance(optimizer, Optimizer) else optimizer.fast
+        lines = explanation(plant, alone, rows, plan, asked)
         if plan.status.usable:
             lines += tuple(step_responses(plant, artifact, rows, alone.horizon.steps))
         advice = dataclasses.replace(advice, explanation=lines)
     if advice.is_move and (reasons := _gate(plant, artifact, rows)):
         advice = dataclasses.replace(_hold(plant, now, f"the model's step responses are not trusted: {reasons[0]}"))
     return Advised(advice=advice, plan=plan, rows=rows)
-
-
-def _rest(
-    plant: Plant, artifact: Artifact, optimizer: Planner, rows: np.ndarray, orders: Orders,
-    setpoints: Mapping[str, float] | None,
-) -> dict[str, float]:  # fmt: skip
-    """Resting values of the target layer, by the gains of a first plan; none where there is no plan."""
-    plan = optimizer.plan(rows, orders.but(setpoints=setpoints))
-    found = targets_of(plant, artifact.scaler, rows, plan, setpoints) if plan.status.usable else None
-    return {} if found is None else found.u
 
 
 def newest_stamp(historian: Historian, plant: Plant) -> datetime | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from procmodel.advisor import advisor_of, optimizer_of
+from procmodel.advisor import advisor_of
 from procmodel.commands.advise import Advised
 from procmodel.commands.evaluate import write_findings
 from procmodel.commands.judge import Findings, judge_open_loop, judge_record, judge_steps
@@ -82,8 +82,7 @@ def demo(name: str, out: Path, progress: Progress, *, quick: bool = False) -> tu
 def _trials(
     reference: ReferencePlant, plant: Plant, artifact: Artifact, progress: Progress, *, quick: bool
 ) -> ClosedLoop:
-    optimizer = optimizer_of(plant, artifact)
-    advisor = advisor_of(plant, artifact, optimizer)
+    advisor = advisor_of(plant, artifact)
     controllers: list[Controller] = [
         AdviceControl(advisor),
         OperatorControl(),
@@ -98,18 +97,18 @@ def _trials(
         controllers,
         TRIAL_SEEDS[: 2 if quick else None],
         rows=rows,
-        warmup=optimizer.rows_wanted,
+        warmup=advisor.rows_wanted,
         progress=lambda who, done, total: progress.step(done, total, who),
     )
 
 
 def _now(plant: Plant, dataset: Dataset, artifact: Artifact) -> Advised:
     """Advice at the end of the record, as the control room would have had it then."""
-    optimizer = optimizer_of(plant, artifact)
+    advisor = advisor_of(plant, artifact)
     last = dataset.stretches[-1]
-    rows = dataset.values[last.start : last.stop][-optimizer.rows_wanted :]
+    rows = dataset.values[last.start : last.stop][-advisor.rows_wanted :]
     ended: datetime = (last.began or dataset.start) + timedelta(seconds=last.rows * dataset.step)
-    advice, plan = advisor_of(plant, artifact, optimizer).advise(rows, newest=ended, now=ended)
+    advice, plan = advisor.advise(rows, newest=ended, now=ended)
     return Advised(advice=advice, plan=plan, rows=rows)
 
 

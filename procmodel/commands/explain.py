@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from procmodel.commands.ahead import announced_changes, moving_limits
-from procmodel.control.objective import setpoints_of
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Plan
 from procmodel.control.prices import prices
 from procmodel.control.requests import Orders
-from procmodel.control.targets import TargetLayer, Targets
-from procmodel.data.window import Columns, Scaler
+from procmodel.control.target_planner import TargetPlanner
+from procmodel.control.targets import TargetLayer
 from procmodel.plant import Plant
+from procmodel.runtime.proposals import rest_of
 
 _PARTS, _PRICES = 5, 5
 
 
-def explanation(
-    plant: Plant, optimizer: Optimizer, scaler: Scaler, rows_RC: np.ndarray, plan: Plan, orders: Orders
-) -> tuple[str, ...]:
+def explanation(plant: Plant, optimizer: Optimizer, rows_RC: np.ndarray, plan: Plan, orders: Orders) -> tuple[str, ...]:
     """Lines of a usable plan; none for a hold."""
     if not plan.status.usable:
         return ()
@@ -31,10 +27,10 @@ def explanation(
         asked_for = ", ".join(f"{name} {value:.4g} {plant.tags[name].unit}" for name, value in plan.above.ends.items())
         lines.append(f"at the end of the horizon the slow layer wants {asked_for or 'nothing'}")
     lines += [f"limit {price}" for price in prices(optimizer, plant, rows_RC, plan, orders)[:_PRICES]]
-    if (found := targets_of(plant, scaler, rows_RC, plan, orders.setpoints)) is not None:
-        rest = ", ".join(f"{name} {value:.4g} {plant.tags[name].unit}" for name, value in found.u.items())
-        lines.append(f"by the model's steady gains the plant should rest at {rest}")
-        lines += [f"no rest keeps {g.tag} {g.side} {g.limit:.4g} (rank {g.rank})" for g in found.give_ups]
+    if plan.targets is None:  # with a target layer the advice says it anyway
+        planner = TargetPlanner(planner=optimizer, layer=TargetLayer(plant, optimizer))
+        if (rest := rest_of(planner.targets(rows_RC, orders), plant)) is not None:
+            lines += rest.lines
     return tuple(lines)
 
 
@@ -58,26 +54,3 @@ def _gains(plant: Plant, plan: Plan) -> list[str]:
             )
         lines.append(f"gain on {cv} [{plant.tags[cv].unit} per unit]: {', '.join(words)}")
     return lines
-
-
-def targets_of(
-    plant: Plant, scaler: Scaler, rows_RC: np.ndarray, plan: Plan, setpoints: Mapping[str, float] | None
-) -> Targets | None:
-    """Where the target layer would let the plant rest, by the gains of a plan."""
-    if not np.isfinite(plan.steady_gain).all():
-        return None
-    columns = Columns.of(plant)
-    known = np.array([_last(rows_RC[:, c]) for c in range(rows_RC.shape[1])])
-    u_U = known[list(columns.mv)]
-    return TargetLayer(plant, scaler).targets(
-        plan.steady_gain,
-        u_U=u_U,
-        y_Y=plan.unmoved[-1],
-        d_V=known[list(columns.dv)],
-        setpoint_Y=setpoints_of(plant, setpoints),
-    )
-
-
-def _last(values_R: np.ndarray) -> float:
-    good = values_R[np.isfinite(values_R)]
-    return float(good[-1]) if len(good) else float("nan")

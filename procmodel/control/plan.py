@@ -91,6 +91,28 @@ class Above:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Targets:
+    """Where the plant should come to rest.
+
+    Attributes:
+        u, y: By MV and CV [unit].
+        cost: Of it, in the objective's own unit.
+        give_ups: CV limits that no rest can keep, rank 1 first.
+        stayed: Whether the last targets were kept because leaving them would earn too little.
+        by_gains: Why the plan's linear gains stood in for the model's equilibrium; "" where they did not.
+        before: Targets of one advice ago, by MV and CV [unit]; empty where there were none.
+    """
+
+    u: dict[str, float]
+    y: dict[str, float]
+    cost: float
+    give_ups: tuple[GiveUp, ...] = ()
+    stayed: bool = False
+    by_gains: str = ""
+    before: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """What to do over the horizon and what would come of it.
 
@@ -115,6 +137,7 @@ class Plan:
         branches: Of a plan over several scenarios. `moves` and all that is predicted beside them are of the first one;
             cost, give-ups and active limits are of all.
         above: The slow layer's plan that this one follows; None where it stands alone.
+        targets: Where the plant should come to rest by the target layer; None where there is none.
     """
 
     status: Status
@@ -140,3 +163,4 @@ class Plan:
     funnels: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
     branches: tuple[Branch, ...] = ()
     above: Above | None = None
+    targets: Targets | None = None

@@ -1,192 +1,209 @@
-"""Steady-state target layer: where the plant should come to rest, as a ranked quadratic program on the model's gains.
+"""Steady-state target layer: where the plant should come to rest, as a ranked program on the model's own equilibrium.
 
-    minimise  economic(y, u) + setpoints + FLIP |(u - before) / span|^2
-    with      y = y0 + G (u - u0),  MV limits hard, CV limits soft and given up lowest rank first
+`rest_program.py` has the program, `rest.py` what a rest is. It takes what the optimizer takes at the same tick: limits
+and statuses in force, setpoints, MVs out of service, DVs as they are expected at the end of the horizon. Where the
+model has no equilibrium, or none is found, the gains that the horizon ends in stand in: `Targets.by_gains` says why.
 
-The program is a CasADi expression of the plant's own objective, solved by IPOPT from the CasADi wheel; ranks are
-settled one after the other, each with what was settled above it held. Anti-flip: a linear economic optimum sits in a
-corner, and a gain that is a little off makes it jump to another. The target stays where it was unless leaving it earns
-more than `WORTH_LEAVING` of the objective's typical size, and a small quadratic pull decides between targets that earn
-the same.
+Anti-flip: an economic optimum sits in a corner, and a model that is a little off makes it jump to another. The target
+stays where it was, or as near as the limits now let it, unless leaving it earns more than `WORTH_LEAVING` of the
+objective's typical size; a small quadratic pull decides between targets that earn the same. What it was is for the
+caller to hand back: nothing is remembered here.
 
-Shapes: U MVs, V DVs, Y CVs. Engineering units.
+Shapes: N rows of the horizon, U MVs, V DVs, Y CVs, D latent. Engineering units.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-import casadi as ca
 import numpy as np
 
-from procmodel.control.horizon import span
-from procmodel.control.objective import Economic
-from procmodel.control.plan import GiveUp
-from procmodel.data.window import Columns, Scaler
+from procmodel.control.limits import TOLERANCE
+from procmodel.control.objective import StageCost
+from procmodel.control.optimizer import Optimizer
+from procmodel.control.plan import GiveUp, Targets
+from procmodel.control.problem import Problem
+from procmodel.control.rest import HORIZONS, Equilibrium, ground_of_gains
+from procmodel.control.rest_program import RestProgram, Start, Wanted, values_at
+from procmodel.control.sensitivities import Forecast
+from procmodel.control.soft_limit import SoftLimit
+from procmodel.errors import ArtifactError
 from procmodel.plant import Plant
 
-# Pull towards the last target, relative to the objective's typical size per squared span [-].
-FLIP = 1e-2
 # What another target has to earn, relative to the objective's typical size [-].
 WORTH_LEAVING = 0.01
-# Room above a settled slack, so that the next program has an inside [spans].
-_ROOM = 1e-7
-_QUIET: dict[str, Any] = {"print_time": False, "ipopt": {"print_level": 0, "sb": "yes", "tol": 1e-9}}
+# Of the time between two advices, what one program of the equilibrium may take [-].
+SHARE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Targets:
-    """Where the plant should rest.
+class _Ground:
+    """What a rest is at one tick: a program, where it starts, and the CVs [Y] of any MVs [U] (None: no rest)."""
 
-    Attributes:
-        u, y: By MV and CV [unit].
-        cost: Of it, in the objective's own unit.
-        give_ups: CV limits that no rest can keep, rank 1 first.
-        stayed: Whether the last targets were kept because leaving them would earn too little.
-    """
-
-    u: dict[str, float]
-    y: dict[str, float]
-    cost: float
-    give_ups: tuple[GiveUp, ...] = ()
-    stayed: bool = False
+    program: RestProgram
+    start: Start
+    answer: Callable[[np.ndarray], np.ndarray | None]
 
 
 class TargetLayer:
-    """Targets of one plant."""
+    """Targets of one plant, by the model of its optimizer.
 
-    def __init__(self, plant: Plant, scaler: Scaler) -> None:
-        self._plant, self._economic = plant, Economic.of(plant, scaler)
-        columns = Columns.of(plant)
-        spread = [float(x) for x in scaler.spread]
-        self._span_U, self._span_Y = (
-            np.array([span(plant.tags[name], spread[i]) for name, i in zip(names, at, strict=True)])
-            for names, at in ((plant.mvs, columns.mv), (plant.cvs, columns.cv))
-        )
-        self._size = self._economic.size if self._economic else 1.0
+    Args:
+        equilibrium: Of the model; None: written from the model itself, where its architecture is known.
+    """
 
-    def targets(
-        self,
-        gain_YU: np.ndarray,
-        *,
-        u_U: np.ndarray,
-        y_Y: np.ndarray,
-        d_V: np.ndarray,
-        setpoint_Y: np.ndarray,
-        frozen_U: np.ndarray | None = None,
-        before: Targets | None = None,
-    ) -> Targets | None:
-        """The best rest, or None where the solver finds none.
+    def __init__(self, plant: Plant, optimizer: Optimizer, *, equilibrium: Equilibrium | None = None) -> None:
+        self._plant, self._forecaster, self._cost = plant, optimizer.forecaster, optimizer.cost
+        limits = [limit for limit in optimizer.limits.limits if not limit.is_head]
+        self._calculated = optimizer.limits.calculated
+        self._equilibrium, self._unwritten = equilibrium, ""
+        if equilibrium is None:
+            try:
+                self._equilibrium = Equilibrium.of(self._forecaster)
+            except ArtifactError:
+                kind = type(self._forecaster.model).__name__
+                self._unwritten = f"a {kind} cannot be written as an expression"
+        within = {"max_wall_time": SHARE * optimizer.horizon.interval * plant.sample_time}
+        self._by_rest = None
+        if self._equilibrium is not None:
+            self._by_rest = RestProgram(self._equilibrium.ground(), self._cost, limits, self._calculated, within)
+        by_gains = ground_of_gains(len(plant.cvs), len(plant.mvs), len(plant.dvs))
+        self._by_gains = RestProgram(by_gains, self._cost, limits, self._calculated)
+
+    def targets(self, problem: Problem, before: Targets | None = None) -> Targets | None:
+        """The best rest under the orders of one tick; None where no MV may be moved, or none is found.
 
         Args:
-            gain_YU: Steady gains; a plan's `steady_gain`.
-            u_U, y_Y: MVs now, and where the CVs come to rest if nothing is moved.
-            setpoint_Y: NaN where there is none.
+            problem: As `Optimizer.problem` gives it.
+            before: The targets of one advice ago.
         """
-        program = _Program(self, gain_YU, u_U, y_Y, d_V, setpoint_Y, frozen_U, before)
-        found = program.solve()
-        if found is None or before is None:
+        start_U, bounds = problem.now.start_U, problem.bounds
+        is_still_U = (bounds.down_MU == 0.0).all(axis=0) & (bounds.up_MU == 0.0).all(axis=0)
+        low_U, high_U = (np.where(is_still_U, start_U, rows_NU[-1]) for rows_NU in (bounds.low_NU, bounds.high_NU))
+        still_NU = np.tile(start_U, (problem.forecaster.horizon.steps, 1))
+        unmoved = problem.forecaster.forecast(problem.now, still_NU[None])
+        if not unmoved.finite_K[0] or is_still_U.all():
+            return None
+        wanted = Wanted(
+            start_U=start_U,
+            last_U=start_U if before is None else self._of(before),
+            low_U=low_U,
+            high_U=high_U,
+            limits=tuple(limit for limit in problem.limits.limits if not limit.is_head),
+            setpoint_Y=problem.setpoint_Y,
+            d_V=problem.now.dv_NV[-1],
+        )
+        why, ground = self._at_rest(wanted, unmoved)
+        found = self._best(wanted, ground, before) if ground else None
+        if ground and found is None:
+            why = "no best rest of the model was found, or it would not last"
+        if found is None:
+            found = self._best(wanted, self._along(wanted, unmoved), before)
+        if found is None:
+            return None
+        return replace(found, by_gains=why, before={} if before is None else before.u | before.y)
+
+    def _at_rest(self, wanted: Wanted, unmoved: Forecast) -> tuple[str, _Ground | None]:
+        """The model's own equilibrium; or why not."""
+        rests = self._equilibrium
+        if rests is None or self._by_rest is None:
+            return self._unwritten, None
+        end_D, y0_Y, start_U, d_V = unmoved.latents_KND[0, -1].numpy(), unmoved.y_KNY[0, -1], wanted.start_U, wanted.d_V
+        z0_D = rests.rest(end_D, start_U, d_V)
+        moving = self._moving(rests, end_D if z0_D is None else z0_D, start_U, d_V)
+        if z0_D is None or moving:
+            return moving or "the model has no equilibrium near where it ends if nothing is moved", None
+        read_Y = rests.read(z0_D)
+
+        def answer(u_U: np.ndarray) -> np.ndarray | None:
+            z_D = rests.rest(z0_D, u_U, d_V)
+            if z_D is None or self._moving(rests, z_D, u_U, d_V):
+                return None
+            spread_Y = self._forecaster.scaler.spread[list(self._forecaster.columns.cv)]
+            return np.asarray(y0_Y + spread_Y * (rests.read(z_D) - read_Y))
+
+        start = Start(z_D=z0_D, p=np.concatenate([y0_Y, read_Y]), y_Y=y0_Y)
+        return "", _Ground(program=self._by_rest, start=start, answer=answer)
+
+    def _moving(self, rests: Equilibrium, z_D: np.ndarray, u_U: np.ndarray, d_V: np.ndarray) -> str:
+        """Which CV does not come to rest, in words; "" where all do."""
+        rows = HORIZONS * self._forecaster.horizon.steps
+        found = rests.unsettled(z_D, u_U, d_V, rows, self._cost.span_Y, self._cost.span_U)
+        if found is None:
+            return ""
+        cv, mv = self._plant.cvs[found[0]], self._plant.mvs[found[1]]
+        return f"{HORIZONS} horizons after a move of {mv} the model has not brought {cv} to rest"
+
+    def _along(self, wanted: Wanted, unmoved: Forecast) -> _Ground:
+        """The gains that the horizon ends in if the first block is moved."""
+        y0_Y, start_U = unmoved.y_KNY[0, -1], wanted.start_U
+        gain_YU = self._forecaster.sensitivity(unmoved).y_NYP[-1][:, : len(start_U)]
+
+        def answer(u_U: np.ndarray) -> np.ndarray:
+            return np.asarray(y0_Y + gain_YU @ (u_U - start_U))
+
+        p = np.concatenate([y0_Y, start_U, gain_YU.ravel()])
+        return _Ground(program=self._by_gains, start=Start(z_D=np.empty(0), p=p, y_Y=y0_Y), answer=answer)
+
+    def _best(self, wanted: Wanted, ground: _Ground, before: Targets | None) -> Targets | None:
+        solved = ground.program.solve(wanted, ground.start)
+        found = None if solved is None else self._resting(wanted, ground, solved.u_U)
+        if solved is None or found is None or before is None:
             return found
-        stay = program.at(np.array([before.u[name] for name in self._plant.mvs]))
-        kept = _worst(stay.give_ups) <= _worst(found.give_ups) + 1e-6
-        if kept and program.inside(before) and stay.cost - found.cost < WORTH_LEAVING * self._size:
-            return Targets(u=stay.u, y=stay.y, cost=stay.cost, give_ups=stay.give_ups, stayed=True)
-        return found
+        stay = self._resting(wanted, ground, self._of(before))
+        if stay is None or not self._may_stay(stay, found, wanted):
+            # The same corner, where it has moved to: limits that held at the last targets may hold next to them.
+            near_U = ground.program.nearest(wanted, ground.start, solved)
+            stay = None if near_U is None else self._resting(wanted, ground, near_U)
+        if stay is None or not stay.cost - found.cost < WORTH_LEAVING * self._cost.size:
+            return found
+        return replace(stay, stayed=True)
 
+    def _may_stay(self, stay: Targets, found: Targets, wanted: Wanted) -> bool:
+        """Whether the last targets may still be gone to, and give up no more than the best ones."""
+        last_U = self._of(stay)
+        inside = bool(((last_U >= wanted.low_U - 1e-9) & (last_U <= wanted.high_U + 1e-9)).all())
+        lost = zip(self._lost(stay, wanted), self._lost(found, wanted), strict=True)
+        return inside and all(more <= least + TOLERANCE for more, least in lost)
 
-def _worst(give_ups: tuple[GiveUp, ...]) -> float:
-    return max((each.amount for each in give_ups), default=0.0)
-
-
-class _Program:
-    """The program of one tick."""
-
-    def __init__(
-        self, layer: TargetLayer, gain_YU: np.ndarray, u_U: np.ndarray, y_Y: np.ndarray, d_V: np.ndarray,
-        setpoint_Y: np.ndarray, frozen_U: np.ndarray | None, before: Targets | None,
-    ) -> None:  # fmt: skip
-        plant = layer._plant
-        self._layer, self._plant, self._start_U, self._y0_Y, self._gain = layer, plant, u_U, y_Y, gain_YU
-        self._d, self._setpoint_Y = d_V, setpoint_Y
-        frozen = np.zeros(len(u_U), dtype=bool) if frozen_U is None else frozen_U
-        limits = [plant.tags[name].limits for name in plant.mvs]
-        low_U = np.array([-np.inf if one.low is None else one.low.at for one in limits])
-        high_U = np.array([np.inf if one.high is None else one.high.at for one in limits])
-        self.low_U, self.high_U = np.where(frozen, u_U, low_U), np.where(frozen, u_U, high_U)
-        self._last_U = u_U if before is None else np.array([before.u[name] for name in plant.mvs])
-        self._soft = [
-            (y, side, limit)
-            for y, name in enumerate(plant.cvs)
-            for side, limit in (("low", plant.tags[name].limits.low), ("high", plant.tags[name].limits.high))
-            if limit is not None
+    def _resting(self, wanted: Wanted, ground: _Ground, u_U: np.ndarray) -> Targets | None:
+        """What resting there brings."""
+        y_Y = ground.answer(u_U)
+        if y_Y is None or not np.isfinite(y_Y).all():
+            return None
+        give_ups = [
+            GiveUp(tag=limit.tag, side=limit.side, limit=limit.at, amount=beyond, rank=limit.rank)
+            for limit in wanted.limits
+            if (beyond := self._beyond(limit, y_Y, u_U, wanted)) > TOLERANCE * limit.scale
         ]
-
-    def inside(self, before: Targets) -> bool:
-        """Whether the last targets may still be gone to."""
-        last = np.array([before.u[name] for name in self._plant.mvs])
-        return bool(((last >= self.low_U - 1e-9) & (last <= self.high_U + 1e-9)).all())
-
-    def at(self, u_U: np.ndarray) -> Targets:
-        """What resting there would bring."""
-        y_Y = self._y0_Y + self._gain @ (u_U - self._start_U)
-        give_ups = []
-        for y, side, limit in self._soft:
-            beyond = float(y_Y[y] - limit.at) * (1.0 if side == "high" else -1.0)
-            if beyond > 1e-4 * float(self._layer._span_Y[y]):
-                name = self._plant.cvs[y]
-                give_ups.append(GiveUp(tag=name, side=side, limit=limit.at, amount=beyond, rank=limit.rank))
         return Targets(
             u=dict(zip(self._plant.mvs, u_U.tolist(), strict=True)),
             y=dict(zip(self._plant.cvs, y_Y.tolist(), strict=True)),
-            cost=float(self._cost(ca.DM(y_Y), ca.DM(u_U))),
+            cost=_cost_at(self._cost, y_Y, u_U, wanted),
             give_ups=tuple(sorted(give_ups, key=lambda each: each.rank)),
         )
 
-    def solve(self) -> Targets | None:
-        """Rank by rank the least that has to be given up, then the least cost."""
-        count = len(self._soft)
-        u, s = ca.MX.sym("u", len(self._start_U)), ca.MX.sym("s", count)
-        y = ca.DM(self._y0_Y) + ca.mtimes(ca.DM(self._gain), u - ca.DM(self._start_U))
-        signs = [1.0 if side == "high" else -1.0 for _, side, _ in self._soft]
-        beyond = [
-            sign * (y[column] - limit.at) / self._layer._span_Y[column]
-            for sign, (column, _, limit) in zip(signs, self._soft, strict=True)
+    def _lost(self, targets: Targets, wanted: Wanted) -> list[float]:
+        """What is given up by rank, the most important first [spans]."""
+        y_Y, u_U = np.array([targets.y[name] for name in self._plant.cvs]), self._of(targets)
+        return [
+            sum(
+                max(0.0, self._beyond(limit, y_Y, u_U, wanted) / limit.scale)
+                for limit in wanted.limits
+                if limit.rank == rank
+            )
+            for rank in sorted({limit.rank for limit in wanted.limits})
         ]
-        rows = ca.vertcat(*(b - s[i] for i, b in enumerate(beyond))) if count else ca.MX(0, 1)
-        x, start = ca.vertcat(u, s), np.concatenate([np.clip(self._start_U, self.low_U, self.high_U), np.ones(count)])
-        most = np.full(count, np.inf)
-        pull = FLIP * ca.sumsqr((u - ca.DM(self._last_U)) / ca.DM(self._layer._span_U))
-        goals = [(rank, ca.sum1(ca.vertcat(*(s[i] for i in self._of(rank)))) + 1e-6 * pull) for rank in self._ranks()]
-        for rank, goal in [*goals, (None, self._cost(y, u) / self._layer._size + pull)]:
-            found = self._minimise(x, goal, rows, start, most)
-            if found is None:
-                return None
-            start = found
-            if rank is not None:
-                for i in self._of(rank):
-                    most[i] = max(0.0, float(found[len(self._start_U) + i])) + _ROOM
-        u_U = np.clip(start[: len(self._start_U)], self.low_U, self.high_U)
-        return self.at(u_U)
 
-    def _ranks(self) -> list[int]:
-        return sorted({limit.rank for _, _, limit in self._soft})
+    def _beyond(self, limit: SoftLimit, y_Y: np.ndarray, u_U: np.ndarray, wanted: Wanted) -> float:
+        value = values_at(self._calculated, y_Y, u_U, wanted.d_V)[limit.source][limit.column]
+        return limit.sign * (float(value) - limit.at)
 
-    def _of(self, rank: int) -> list[int]:
-        return [i for i, (_, _, limit) in enumerate(self._soft) if limit.rank == rank]
+    def _of(self, targets: Targets) -> np.ndarray:
+        return np.array([targets.u[name] for name in self._plant.mvs])
 
-    def _minimise(self, x: Any, goal: Any, rows: Any, start: np.ndarray, most: np.ndarray) -> np.ndarray | None:
-        solver = ca.nlpsol("targets", "ipopt", {"x": x, "f": goal, "g": rows}, _QUIET)
-        lower = np.concatenate([self.low_U, np.zeros(len(most))])
-        answer = solver(x0=start, lbx=lower, ubx=np.concatenate([self.high_U, most]), lbg=-np.inf, ubg=0.0)
-        found = np.array(answer["x"])[:, 0]
-        return found if solver.stats()["success"] and np.isfinite(found).all() else None
 
-    def _cost(self, y: Any, u: Any) -> Any:
-        """In the objective's own unit, setpoints included."""
-        cost = self._layer._economic.expression(y, u, ca.DM(self._d)) if self._layer._economic else 0.0
-        for column, at in enumerate(self._setpoint_Y.tolist()):
-            if np.isfinite(at):
-                weight = self._plant.tags[self._plant.cvs[column]].weight * self._layer._size
-                cost = cost + weight * ((y[column] - at) / self._layer._span_Y[column]) ** 2
-        return cost
+def _cost_at(cost: StageCost, y_Y: np.ndarray, u_U: np.ndarray, wanted: Wanted) -> float:
+    """In the objective's own unit, setpoints included."""
+    return float(cost.task(y_Y[None], u_U[None], wanted.d_V[None], wanted.setpoint_Y)[0])

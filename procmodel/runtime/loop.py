@@ -28,7 +28,7 @@ from procmodel.plant import Plant, Status
 from procmodel.plant.changes import changed_plant
 from procmodel.runtime.memory import Memory
 from procmodel.runtime.mode import Ceiling, actual_mode
-from procmodel.runtime.proposals import proposal_of
+from procmodel.runtime.proposals import proposal_of, rest_of
 from procmodel.runtime.ticks import ORDINARY, Orders, Tick
 from procmodel.world_model.gaps import expected_in_gaps
 from procmodel.world_model.protocol import WorldModel
@@ -110,7 +110,7 @@ class Advisor:
             seen_RC = self._seen(rows_RC)
             asked = orders.but(setpoints=setpoints)
             plan = self.planner.plan(seen_RC, asked, previous=previous, deadline=self.deadline, prepared=prepared)
-            proposal = proposal_of(plan, setpoints)
+            proposal = replace(proposal_of(plan, setpoints), rest=rest_of(plan.targets, plant))
         except ProcmodelError as error:
             plan, proposal = None, Proposal(status="input refused", usable=False, reason=str(error))
         mode, why_mode = actual_mode(self.mode, self._ceilings())

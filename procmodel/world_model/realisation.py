@@ -10,8 +10,8 @@ and A, B, C, K are read off F (Kung 1978, "A new identification and model reduct
 decomposition", for the pulse responses of a plant; here those of its ARX predictor, inputs and innovations alike). D
 divides each row by how far off its forecast is by the ARX's own noise, so that the first rows, which are foreseen best
 and are what feedback lives on, are not given up for the last: unweighted, a steam valve had 1.4 times its effect on
-power in the first row. As consistent under feedback as the ARX. Which of the two states serves a record better is for rows
-held back to say.
+power in the first row. As consistent under feedback as the ARX. Which of the two states serves a record better is for
+rows held back to say.
 
 Shapes: T rows, P lags, H rows ahead, Y CVs, V inputs, N states. Scaled.
 """

@@ -171,7 +171,8 @@ def test_advice_explains_itself_and_takes_a_tick_s_own_limits_and_statuses(comma
     text = "\n".join(advice["explanation"])
     assert "cost per advice: " in text
     assert re.search(r"gain on LI1.PV \[cm per unit\]: FC1.SP \+\S+ \(declared \+\)", text)
-    assert "the plant should rest at FC1.SP" in text
+    assert re.search(r"Should come to rest at FC1.SP \S+ kg/h, LI1.PV 7\S+ cm \(by the ", text)
+    assert advice["rest"] is None  # no target layer is asked
     now = advice["moves"][0]["current"]
     narrowed = json_of(command(*words, "--limit", f"FC1.SP high={now + 1}"))
     assert narrowed["moves"][0]["high"] == now + 1
@@ -205,6 +206,22 @@ def test_what_is_calculated_is_kept_shown_and_priced(command: Command, site: Pat
     assert looser["moves"][0]["delta"] == pytest.approx(2.0, abs=0.02)
     told = command("advise", *words).stdout
     assert re.search(r"load +kg/h", told)
+
+
+def test_a_target_layer_tells_with_the_advice_where_the_plant_should_rest(command: Command, site: Path) -> None:
+    """The level's setpoint is where it should rest; a valve that must not go there leaves it short of it."""
+    text = (site / "plant.yaml").read_text(encoding="utf-8")
+    (site / "plant.yaml").write_text(text.replace("max_age: 1 min", "max_age: 1 min, target_layer: true"), "utf-8")
+    words = ("advise", site / "plant.yaml", "--out", site / "out", "--at", "latest", "--setpoint", "LI1.PV=75")
+    advice = json_of(command(*words, "--json"))
+    rest = {target["tag"]: target["value"] for target in advice["rest"]["targets"]}
+    assert rest["LI1.PV"] == pytest.approx(75.0, abs=1.0)
+    assert "Should come to rest at FC1.SP " in command(*words).stdout
+    at = advice["moves"][0]["current"] + 1
+    short = {t["tag"]: t["value"] for t in json_of(command(*words, "--json", "--limit", f"FC1.SP high={at}"))["rest"][
+        "targets"]}  # fmt: skip
+    assert short["FC1.SP"] == pytest.approx(at, abs=0.01)
+    assert short["LI1.PV"] < rest["LI1.PV"] - 1.0
 
 
 def test_advice_for_an_hour_ago_knows_nothing_of_what_came_later(command: Command, site: Path) -> None:

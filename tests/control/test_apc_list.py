@@ -11,7 +11,6 @@ from control_fakes import TANKS, LinearModel, TanksModel, make_plant, tanks_at_r
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Plan
 from procmodel.control.prices import prices
-from procmodel.control.targets import TargetLayer, Targets
 from procmodel.errors import PlantFileError
 from procmodel.plant import Plant, Status
 
@@ -257,61 +256,3 @@ def test_the_gain_matrix_is_that_of_the_equations() -> None:
     opt = Optimizer(plant=plant, model=LinearModel(plant, a, b), scaler=unit_scaler(plant))
     gain = opt.plan(np.zeros((2, 4))).steady_gain
     np.testing.assert_allclose(gain, np.linalg.solve(np.eye(2) - a, b), rtol=1e-9)
-
-
-# The target layer, on gains that are simply given.
-
-CORNER = {
-    "U1": {"role": "MV", "unit": "t/h", "limits": [0, 10], "price": "-3 CHF/t"},
-    "U2": {"role": "MV", "unit": "t/h", "limits": [0, 10], "price": "-2 CHF/t"},
-    "Y1": {"role": "CV", "unit": "bar", "range": [0, 20], "limits": {"high": {"at": 12, "rank": 1}}},
-    "Y2": {"role": "CV", "unit": "bar", "range": [0, 20], "limits": {"low": {"at": 15, "rank": 2}}},
-}
-
-
-def layer(**changes: dict[str, Any]) -> TargetLayer:
-    plant = make_plant({name: {**tag, **changes.get(name, {})} for name, tag in CORNER.items()})
-    return TargetLayer(plant, unit_scaler(plant))
-
-
-def targets(
-    of: TargetLayer, gain: Any, before: Targets | None = None, y0: tuple[float, float] = (8.0, 15.5)
-) -> Targets:
-    found = of.targets(
-        np.array(gain), u_U=np.array([4.0, 4.0]), y_Y=np.array(y0), d_V=np.empty(0),
-        setpoint_Y=np.full(2, np.nan), before=before,
-    )  # fmt: skip
-    assert found is not None
-    return found
-
-
-def test_the_target_is_the_corner_that_a_hand_calculation_finds() -> None:
-    """Y1 leaves room for 4 bar; U1 earns 3 per 1 bar, U2 2 per 0.5 bar: fill up U2 first (6), then U1 with the rest."""
-    found = targets(layer(), [[1.0, 0.5], [0.0, 0.0]])
-    assert found.u["U2"] == pytest.approx(10.0, abs=0.02)
-    assert found.u["U1"] == pytest.approx(5.0, abs=0.02)
-    assert found.y["Y1"] == pytest.approx(12.0, abs=1e-3)
-    assert found.cost == pytest.approx(-3 * 5 - 2 * 10, abs=0.1)
-
-
-def test_limits_that_no_rest_can_keep_are_given_up_lowest_rank_first() -> None:
-    found = targets(layer(), [[1.0, 0.5], [1.0, 0.0]], y0=(12.0, 13.0))  # more Y2 is more Y1, which is at its limit
-    assert found.y["Y1"] <= 12.0 + 1e-3
-    first = found.give_ups[0] if found.give_ups else None
-    assert first is None or (first.tag, first.side, first.rank) == ("Y2", "low", 2)
-    worse = targets(layer(U2={"limits": [4, 10]}), [[1.0, 0.5], [1.0, 0.0]], y0=(12.0, 13.0))
-    assert worse.y["Y1"] <= 12.0 + 1e-3
-    assert [(g.tag, g.rank) for g in worse.give_ups] == [("Y2", 2)]
-    assert worse.give_ups[0].amount == pytest.approx(2.0, abs=0.01)
-
-
-def test_a_target_does_not_flip_for_next_to_nothing() -> None:
-    even, odd = [[1.0, 0.667], [0.0, 0.0]], [[1.0, 0.666], [0.0, 0.0]]
-    near_tie = layer()
-    first = targets(near_tie, even)
-    for gain in (even, odd, [[1.0, 0.668], [0.0, 0.0]]):  # which of the two earns more per bar changes each time
-        again = targets(near_tie, gain, before=first)
-        assert max(abs(again.u[name] - first.u[name]) for name in again.u) < 1.5  # the other corner is 9 away
-    worth_it = targets(near_tie, [[1.0, 3.0], [0.0, 0.0]], before=first)
-    assert worth_it.stayed is False
-    assert worth_it.u["U1"] > first.u["U1"] + 1
