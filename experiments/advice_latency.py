@@ -29,7 +29,7 @@ SEEDS = (0, 1)
 # Ticks before the first one that counts as warm, warm ones, and first ones of new optimizers.
 WARM_UP, WARM, COLD = 5, 300, 20
 NOT_RUN = {
-    "the whole program in SX, large and gated": "60 rows of 97 thousand weights are 12 million scalar operations "
+    "the whole program in SX, large and gated": "60 rows of 100 thousand weights are 12 million scalar operations "
     "before any derivative; one row in SX, mapped over the rows, is run instead.",
     "fatrop, large and gated": "it takes exact Hessians only, through 60 rows of the network for each of 50 moves in "
     "MX graphs, and looks at no clock; it is run on the small size.",
