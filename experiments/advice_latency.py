@@ -1,10 +1,11 @@
 """How long a whole tick of advice takes, against general solvers on the very same problem and against the floor.
 
 Three sizes (`latency_sizes.py`), cold and warm, whole tick and reaction after `Optimizer.prepare`. A tick is all of
-`Optimizer.plan`: history in, named plan out. Peers solve the same nonlinear program (`procmodel/control/oracle.py`),
-from half of the moves that are the answer. One that ends within 0.1 % of our merit is at the same optimum; one that its
-patience ran out on, still above ours, counts with the time it had, which is less than it needs. Seconds are CPU seconds
-of this process, which on a quiet core are those of the clock; both are reported.
+`Optimizer.plan`: history in, named plan out. Peers (`latency_peers.py`) solve the same nonlinear program from half of
+the moves that are the answer. Only one that ends within 0.1 % of our merit counts, with the seconds until it was there
+to stay (`latency_verdicts.py`); one that ran out of time elsewhere gives a lower bound, named so. Seconds are CPU
+seconds, which on a quiet core are those of the clock; both are reported of ours. Peers' answers are kept in
+`runs/advice_latency/`: a stopped study goes on, and our own ticks are timed anew.
 
 The floor is what matrix products alone take: those of the tangent rollout with block causality, timed in this run at
 the shapes that occur, and the condensing of the Hessian and one factorisation of the program at the rate of these.
@@ -14,24 +15,27 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from experiments.contract import Outcome, run_experiment
-from experiments.latency_sizes import LARGE, SIZES, SMALL, Rig, Size, rig, ticks
-from procmodel.control.optimizer import Optimizer
-from procmodel.control.oracle import Oracle
-from procmodel.control.plan import Plan
-from procmodel.control.problem import Problem
+from experiments.latency_peers import HOME, KEPT, runs_of, ticks_kept
+from experiments.latency_sizes import LARGE, SIZES, SMALL, Rig, Size, driven, rig
+from experiments.latency_verdicts import judged, speed_over
 from procmodel.control.threads import on_one_core
 
 SEEDS = (0, 1)
-SAME = 1e-3
-# Seconds that one solve of a peer may take.
-PATIENCE = 90.0
-WARM_UP = 5
+# Ticks before the first one that counts as warm, warm ones, and first ones of new optimizers.
+WARM_UP, WARM, COLD = 5, 300, 20
+NOT_RUN = {
+    "the whole program in SX, large and gated": "60 rows of 100 thousand weights are 12 million scalar operations "
+    "before any derivative; one row in SX, mapped over the rows, is run instead.",
+    "fatrop, large and gated": "it takes exact Hessians only, through 60 rows of the network for each of 50 moves in "
+    "MX graphs, and looks at no clock; it is run on the small size.",
+    "NeuralMPCX": "its formulation, a recurrent network as CasADi MX under IPOPT, is what `IPOPT, MX` is on the gated "
+    "size, with the cell that procmodel ships in place of an LSTM, which our optimizer has no matrices for.",
+}
 
 
 def study(quick: bool) -> Outcome:
@@ -46,113 +50,40 @@ def study(quick: bool) -> Outcome:
     if LARGE.name in results:
         large = results[LARGE.name]
         values = {
-            "speed_over_ipopt_mx": large["speed_over_ipopt_mx"],
-            "speed_over_best_peer": large["speed_over_best_peer"],
+            "speed_over_ipopt_mx": large["speed_over_ipopt_mx"]["times"],
+            "speed_over_best_peer": large["speed_over_best_peer"]["times"],
             "time_over_floor": large["time_over_floor"],
         }
     return Outcome(values=values, results=results | {"not_run": NOT_RUN}, seeds=SEEDS, lines=lines)
 
 
-NOT_RUN = {
-    "CasADi ONNX import": "CasADi 3.8.2 evaluates an imported graph through an ONNX Runtime library that is not in its "
-    "wheel, and takes derivatives from sibling graphs; without these it has none for IPOPT.",
-    "L4CasADi": "2.0.0 is a source package that compiles against an installed torch; its build does not find one.",
-    "do-mpc": "5.1.2 has no blocked moves, largest moves per advice or slacks per segment: not the same problem.",
-}
-
-
 def _one(size: Size, *, quick: bool) -> dict[str, Any]:
     made = rig(size, epochs=5 if quick else 60)
-    count = 12 if quick else 60
-    cold = [_seconds(lambda: next(_driven(made, made.make(), 1))) for _ in range(2 if quick else 5)]
-    warm, wall, iterations, kept = [], [], [], []
-    optimizer = made.make()
-    for number, (plan, cpu, clock, problem_of) in enumerate(_driven(made, optimizer, count)):
-        if number >= WARM_UP:
-            warm.append(cpu)
-            wall.append(clock)
-            iterations.append(plan.iterations)
-        if number in (WARM_UP + 2, WARM_UP + 4):
-            kept.append((problem_of(), plan))
-    reaction = [cpu for _, cpu, _, _ in _driven(made, made.make(), count // 2, prepare=True)][WARM_UP:]
+    count = WARM_UP + (12 if quick else WARM)
+    cold = [next(driven(made, made.make(), 1)).cpu for _ in range(2 if quick else COLD)]
+    warm = list(driven(made, made.make(), count))[WARM_UP:]
+    reaction = [tick.cpu for tick in driven(made, made.make(), count, prepare=True)][WARM_UP:]
     floor = _floor(made)
-    peers = _peers(size, kept[:1] if quick else kept)
-    median = float(np.median(warm))
-    best = min((p["seconds"] for p in peers.values() if p["same_optimum"]), default=None)
-    ipopt = min(
-        (p["seconds"] for k, p in peers.items() if k.startswith("IPOPT, MX") and p["same_optimum"]), default=None
-    )
+    numbers, home = (KEPT[size.name][:1], HOME / "quick") if quick else (KEPT[size.name], HOME)
+    runs = runs_of(made, ticks_kept(made, numbers), home=home, only="fatrop, MX, single shooting" if quick else None)
+    peers = {name: judged(each) for name, each in runs.items() if not isinstance(each, str)}
+    median = float(np.median([tick.cpu for tick in warm]))
+    ipopt = [peer for name, peer in peers.items() if name.startswith("IPOPT, MX")]
     return {
         "parameters": made.parameters,
-        "warm": _spread(warm),
-        "warm_clock": _spread(wall),
+        "warm": _spread([tick.cpu for tick in warm]),
+        "warm_clock": _spread([tick.clock for tick in warm]),
         "cold": _spread(cold),
         "reaction": _spread(reaction),
-        "iterations_mean": float(np.mean(iterations)),
+        "ticks": {"warm": len(warm), "cold": len(cold), "reaction": len(reaction)},
+        "iterations_mean": float(np.mean([tick.plan.iterations for tick in warm])),
         "floor": floor,
         "time_over_floor": median / floor["seconds"],
         "peers": peers,
-        "speed_over_best_peer": best / median if best else None,
-        "speed_over_ipopt_mx": ipopt / median if ipopt else None,
+        "failed": {name: each for name, each in runs.items() if isinstance(each, str)},
+        "speed_over_best_peer": speed_over(list(peers.values()), median),
+        "speed_over_ipopt_mx": speed_over(ipopt, median),
     }
-
-
-def _driven(
-    made: Rig, optimizer: Optimizer, count: int, *, prepare: bool = False
-) -> Iterator[tuple[Plan, float, float, Callable[[], Problem]]]:
-    """Plans of a closed loop with their seconds of CPU and clock."""
-    previous: Plan | None = None
-    prepared = None
-    for rows, setpoints, put in ticks(made, count):
-        begun, began = time.process_time(), time.perf_counter()
-        plan = optimizer.plan(rows, setpoints=setpoints, previous=previous, prepared=prepared)
-        cpu, clock = time.process_time() - begun, time.perf_counter() - began
-        yield plan, cpu, clock, lambda rows=rows, setpoints=setpoints: optimizer.problem(rows, setpoints=setpoints)
-        prepared = optimizer.prepare(rows, plan, setpoints=setpoints) if prepare else None
-        put(plan.moves[0])
-        previous = plan
-
-
-def _peers(size: Size, kept: list[tuple[Problem, Plan]]) -> dict[str, dict[str, Any]]:
-    """Median seconds of each general solver on the kept ticks; on one of them where that takes minutes."""
-    slow = size is not SMALL
-    hessian = {"hessian_approximation": "limited-memory"} if slow else {}
-    common = {"print_level": 0, "sb": "yes", "tol": 1e-6, "bound_relax_factor": 0.0, "max_cpu_time": PATIENCE}
-    ipopt = {"ipopt": common | hessian}
-    kinds: dict[str, dict[str, Any]] = {
-        "IPOPT, MX, multiple shooting": {"shooting": "multiple", "options": ipopt},
-        "IPOPT, MX, single shooting": {"options": ipopt},
-    }
-    if not slow:
-        kinds["IPOPT, SX, single shooting"] = {"options": ipopt | {"expand": True}}
-        kinds["fatrop, MX, single shooting"] = {"solver": "fatrop"}
-    found = {}
-    for name, settings in kinds.items():
-        oracle = Oracle(kept[0][0], **settings)
-        answers = []
-        for problem, plan in kept[:1] if slow else kept:
-            ours_MU = problem.as_changes(plan.moves)
-            begun = time.process_time()
-            answer = oracle.solve(problem, 0.5 * ours_MU)
-            seconds = time.process_time() - begun
-            ours = problem.evaluate(ours_MU[None]).score.merit
-            theirs = problem.evaluate(answer.changes_MU[None]).score.merit
-            answers.append((seconds, answer.success, theirs / ours - 1.0, answer.iterations))
-            print(f"{size.name}: {name}: {answers[-1]}", file=sys.stderr)
-        found[name] = {
-            "seconds": float(np.median([a[0] for a in answers])),
-            "success": all(bool(a[1]) for a in answers),
-            "excess_over_ours": [a[2] for a in answers],
-            "same_optimum": all(_counts(*a[:3]) for a in answers),
-            "ran_out_of_time": any(not bool(a[1]) and a[0] >= 0.9 * PATIENCE for a in answers),
-            "iterations": [a[3] for a in answers],
-        }
-    return found
-
-
-def _counts(seconds: float, success: bool, excess: float) -> bool:
-    """Whether a peer's time may be held against ours."""
-    return bool(abs(excess) <= SAME if success else excess > -SAME and seconds >= 0.9 * PATIENCE)
 
 
 @on_one_core
@@ -194,12 +125,6 @@ def _product_seconds(rows: int, inner: int, outer: int) -> float:
     return float(np.median(tries))
 
 
-def _seconds(act: Callable[[], object]) -> float:
-    begun = time.process_time()
-    act()
-    return time.process_time() - begun
-
-
 def _spread(seconds: list[float]) -> dict[str, float]:
     return {f"p{q}": float(np.percentile(seconds, q)) for q in (50, 95, 99)}
 
@@ -215,9 +140,13 @@ def _lines(size: Size, found: dict[str, Any]) -> list[str]:
         f"{found['time_over_floor']:.1f} times",
     ]
     for name, peer in found["peers"].items():
-        ok = "same optimum" if peer["same_optimum"] else "another optimum"
+        took = f"{peer['seconds']:.2f} s" if peer["same_optimum"] else f"not after {peer['seconds_to_its_end']:.2f} s"
         late = ", out of time" if peer["ran_out_of_time"] else ""
-        lines.append(f"  {name}: {peer['seconds']:.2f} s{late}, {ok}, {peer['iterations']} iterations")
+        lines.append(f"  {name}: {took}{late}, excess {max(peer['excess_over_ours'], key=abs):+.1e}")
+    lines += [f"  {name}: {reason}" for name, reason in found["failed"].items()]
+    for what in ("speed_over_ipopt_mx", "speed_over_best_peer"):
+        times, least = found[what]["times"], found[what]["at_least"]
+        lines.append(f"  {what}: " + (f"{times:.0f}" if times else f"at least {least:.0f}" if least else "none"))
     return lines
 
 

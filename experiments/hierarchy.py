@@ -220,7 +220,9 @@ def rigs(plant: Plant, fast: Artifact, slow: Artifact) -> dict[str, Callable[[],
 
     return {
         "flat, 2 h": flat,
-        "flat, 24 h": lambda: flat(horizon=86_400.0, blocks=12, every=600.0),  # so often that it takes as long
+        # Of equal compute: the hierarchy's CPU time per row lies between those of these two.
+        "flat, 24 h": lambda: flat(horizon=86_400.0, blocks=12, every=600.0),
+        "flat, 24 h, every 15 min": lambda: flat(horizon=86_400.0, blocks=12, every=900.0),
         "hierarchy, setpoints": lambda: layered(AsSetpoints(optimizer_of(plant, fast))),
         "hierarchy": lambda: layered(optimizer_of(plant, fast)),
     }
@@ -274,6 +276,29 @@ def table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, dict[
     return out
 
 
+def at_equal_compute(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The flat optimizers of a day whose CPU time per row brackets the hierarchy's, and its cost over theirs.
+
+    A dearer one at the same cost shows a saving; a cheaper one at the same cost shows that there is none. Both sides
+    are None where no flat optimizer is there.
+    """
+    spent = results["hierarchy"]["cpu_ms_per_row"]
+    flat = {name: each["cpu_ms_per_row"] for name, each in results.items() if name.startswith("flat, 24 h")}
+    sides = {
+        "cheaper": max((name for name, ms in flat.items() if ms <= spent), key=flat.__getitem__, default=None),
+        "dearer": min((name for name, ms in flat.items() if ms > spent), key=flat.__getitem__, default=None),
+    }
+    return {
+        side: name
+        and {
+            "controller": name,
+            "cpu_over_the_hierarchys": flat[name] / spent,
+            "hierarchys_cost_over": results["hierarchy"]["cost_over"][name],
+        }
+        for side, name in sides.items()
+    }
+
+
 def study(quick: bool) -> Outcome:
     """A slow layer above the advice against flat optimizers on a waterworks with a tower and a price by the hour."""
     home, seeds = (HOME / "quick", SEEDS[:1]) if quick else (HOME, SEEDS)
@@ -290,7 +315,12 @@ def study(quick: bool) -> Outcome:
         f"{each['cpu_ms_per_row']:5.0f} ms a row"
         for name, each in results.items()
     ]
-    return Outcome(values={}, results={"controllers": results, "episodes": found}, seeds=list(seeds), lines=lines)
+    equal = at_equal_compute(results)
+    for side, each in equal.items():
+        told = f"{each['controller']}, {each['cpu_over_the_hierarchys']:.2f} of the time" if each else "none"
+        lines.append(f"next {side} flat optimizer of a day: {told}")
+    results = {"controllers": results, "equal_compute": equal, "episodes": found}
+    return Outcome(values={}, results=results, seeds=list(seeds), lines=lines)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ over which ticks are measured has setpoints that change, disturbances and limits
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from procmodel.control.optimizer import Optimizer
+from procmodel.control.plan import Plan
 from procmodel.data.window import Columns, Scaler, Window
 from procmodel.plant import Plant
 from procmodel.world_model.latent_model import LatentModel, ModelConfig
@@ -142,6 +144,31 @@ def ticks(
         d += 0.05 * rng.normal(size=size.dvs) - 0.02 * d
         y = truth.step(u, d) + 0.004 * rng.normal(size=size.cvs)
         rows = np.concatenate([rows[1:], np.concatenate([u, d, y])[None]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Driven:
+    """One tick of a closed loop: what it was planned from, the plan, and its seconds of CPU and of the clock."""
+
+    rows_RC: np.ndarray
+    setpoints: dict[str, float]
+    plan: Plan
+    cpu: float
+    clock: float
+
+
+def driven(rig: Rig, optimizer: Optimizer, count: int, *, prepare: bool = False) -> Iterator[Driven]:
+    """Plans of a closed loop from its beginning; the first one is cold where the optimizer is new."""
+    previous: Plan | None = None
+    prepared = None
+    for rows_RC, setpoints, put in ticks(rig, count):
+        begun, began = time.process_time(), time.perf_counter()
+        plan = optimizer.plan(rows_RC, setpoints=setpoints, previous=previous, prepared=prepared)
+        cpu, clock = time.process_time() - begun, time.perf_counter() - began
+        yield Driven(rows_RC=rows_RC, setpoints=setpoints, plan=plan, cpu=cpu, clock=clock)
+        prepared = optimizer.prepare(rows_RC, plan, setpoints=setpoints) if prepare else None
+        put(plan.moves[0])
+        previous = plan
 
 
 def _record(size: Size, rows: int, seed: int, plant: RandomPlant | None = None) -> np.ndarray:

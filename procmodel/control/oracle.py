@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,6 +63,7 @@ class Oracle:
         shooting: "single" has the changes and slacks for unknowns, "multiple" every latent too (IPOPT only).
         options: On top of `QUIET`.
         step: Of the model, where not `step_function` is to write it.
+        watch: Called with the changes [M, U] of every iterate, where the solver shows them: IPOPT does, fatrop not.
 
     Raises:
         ArtifactError: The model or a head is of no architecture that can be written down.
@@ -75,9 +77,13 @@ class Oracle:
         shooting: Shooting = "single",
         options: dict[str, Any] | None = None,
         step: Any | None = None,
+        watch: Callable[[np.ndarray], None] | None = None,
     ) -> None:
         self._program = _Program(like, shooting, step or step_function(like.forecaster.model))
         given = {**QUIET[solver], **(options or {})}
+        if watch:
+            self._watch = _Watch(self._program, like.bounds.down_MU.shape, watch)  # CasADi does not keep it alive
+            given["iteration_callback"] = self._watch
         self._solver = ca.nlpsol("oracle", solver, self._program.nlp, given)
 
     def solve(self, problem: Problem, start_MU: np.ndarray | None = None) -> Answer:
@@ -95,6 +101,32 @@ class Oracle:
             iterations=int(stats["iter_count"]),
             seconds=seconds,
         )
+
+
+class _Watch(ca.Callback):
+    """Hands the changes of each iterate on, and lets the solver go on."""
+
+    def __init__(self, program: _Program, shape: tuple[int, ...], watch: Callable[[np.ndarray], None]) -> None:
+        super().__init__()
+        self._shape, self._count, self._watch = shape, program.changes, watch
+        unknowns, rows, given = (program.nlp[key].shape[0] for key in "xgp")
+        sizes = {"x": unknowns, "f": 1, "g": rows, "lam_x": unknowns, "lam_g": rows, "lam_p": given}
+        self._sizes = [sizes[ca.nlpsol_out(k)] for k in range(ca.nlpsol_n_out())]
+        self.construct("watch", {})
+
+    def get_n_in(self) -> int:
+        return len(self._sizes)
+
+    def get_n_out(self) -> int:
+        return 1
+
+    def get_sparsity_in(self, at: int) -> Any:
+        return ca.Sparsity.dense(self._sizes[at], 1)
+
+    def eval(self, args: Any) -> list[int]:
+        """Called by the solver; 0 is to go on."""
+        self._watch(np.array(args[0])[: self._count, 0].reshape(self._shape))
+        return [0]
 
 
 class _Program:

@@ -164,17 +164,23 @@ def _step(program: QuadraticProgram, solver: str, x: np.ndarray, price: np.ndarr
     """The solver's answer, put exactly inside the bounds; None where it is not an answer."""
     changes, levels = len(program.gradient_P), len(program.level_low_A)
     x, price_B = x[:changes], price[levels:]
-    if not (np.isfinite(x).all() and np.isfinite(price_B).all()):
+    if not _is_answer(program, x, price_B):
         return None
     p = np.clip(x, program.least_P, program.most_P)
-    level_A = program.levels_AP @ p
-    beyond = np.maximum(program.level_low_A - level_A, level_A - program.level_high_A)
-    if np.abs(p - x).max(initial=0.0) > _FEASIBILITY or beyond.max(initial=0.0) > _FEASIBILITY:
-        return None
     cost = float(0.5 * p @ program.hessian_PP @ p + program.gradient_P @ p)
     slack_Q = np.zeros(len(program.price_Q))
     np.maximum.at(slack_Q, program.slack_B, program.excess_B + program.soft_BP @ p)
     return Step(change_P=p, slack_Q=slack_Q, price_B=np.maximum(price_B, 0.0), cost=cost, solver=solver)
+
+
+def _is_answer(program: QuadraticProgram, x: np.ndarray, price_B: np.ndarray) -> bool:
+    """Whether changes and multipliers are numbers and keep the hard bounds, but for rounding."""
+    if not (np.isfinite(x).all() and np.isfinite(price_B).all()):
+        return False
+    p = np.clip(x, program.least_P, program.most_P)
+    level_A = program.levels_AP @ p
+    beyond = np.maximum(program.level_low_A - level_A, level_A - program.level_high_A)
+    return bool(np.abs(p - x).max(initial=0.0) <= _FEASIBILITY and beyond.max(initial=0.0) <= _FEASIBILITY)
 
 
 def _broken(program: QuadraticProgram, inside: np.ndarray, step: Step) -> np.ndarray:

@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from control_fakes import TANKS, TanksModel, make_plant, tanks_next, tanks_scaler
+from control_fakes import COLUMN, TANKS, TanksModel, latent_model, make_plant, tanks_next, tanks_scaler
 from torch import Tensor
 
+from procmodel.control import qp
+from procmodel.control.engines import Engine, Piqp, Standard
 from procmodel.control.horizon import Horizon
+from procmodel.control.limits import Score
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Status
 from procmodel.control.problem import Problem
-from procmodel.control.qp import QuadraticSolver
-from procmodel.data.window import Window
+from procmodel.control.sensitivities import Forecaster
+from procmodel.data.window import Scaler, Window
 from procmodel.world_model.protocol import rollout
 
 Check = Callable[[Optimizer], None]
@@ -55,32 +58,63 @@ def test_bounds_not_applied() -> None:
     breaks(moves_inside, opt)
 
 
-# A failed iterate returned as the answer, and reused for the next.
+# A failed iterate returned as the answer, and reused for the next. The solver's word for it is "solved".
 
 
-class NeverSolves(QuadraticSolver):
-    def solve(self, program: Any, *more: Any, **asked: Any) -> None:
-        return None
+class GivesUpOutside(Piqp):
+    """Ends at an iterate far outside the bounds and reports success."""
+
+    def solve(self, program: Standard) -> tuple[np.ndarray, np.ndarray]:
+        found = super().solve(program)
+        assert found is not None
+        return found[0] + 10.0, found[1]
+
+
+def with_engine(broken: Engine) -> Optimizer:
+    """No other solver is asked."""
+    opt = optimizer()
+    opt._solver._engines = {"broken": broken}
+    return opt
 
 
 def failure_is_a_hold_and_no_start(opt: Optimizer) -> None:
-    opt._solver = NeverSolves()
     held = opt.plan(ROWS)
     assert held.status is Status.HOLD
-    assert not held.status.usable
+    assert "no solver could solve" in held.reason
     again = opt.plan(ROWS, previous=held)
     assert again.status is Status.HOLD
     assert "no previous plan" in again.reason
 
 
-def test_a_failed_iterate_returned_and_reused(monkeypatch: pytest.MonkeyPatch) -> None:
-    failure_is_a_hold_and_no_start(optimizer())
-    monkeypatch.setattr(Optimizer, "usable", lambda self, previous: True)
+def test_a_failed_iterate_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    failure_is_a_hold_and_no_start(with_engine(GivesUpOutside()))
+    monkeypatch.setattr(qp, "_is_answer", lambda program, x, price_B: True)
     with pytest.raises(AssertionError):
-        failure_is_a_hold_and_no_start(optimizer())
+        failure_is_a_hold_and_no_start(with_engine(GivesUpOutside()))
+
+
+def test_a_failed_iterate_reused(monkeypatch: pytest.MonkeyPatch) -> None:
+    failure_is_a_hold_and_no_start(with_engine(GivesUpOutside()))
+    monkeypatch.setattr(Optimizer, "usable", lambda self, previous: previous is not None)
+    with pytest.raises(AssertionError):
+        failure_is_a_hold_and_no_start(with_engine(GivesUpOutside()))
 
 
 # NaN after an infeasible solve reported as success.
+
+
+class SolvedWithNan(Piqp):
+    """What interior-point methods leave after a breakdown, with the flag of a success."""
+
+    def solve(self, program: Standard) -> tuple[np.ndarray, np.ndarray]:
+        return np.full(len(program.g), np.nan), np.full(len(program.a), np.nan)
+
+
+def test_nan_reported_as_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    failure_is_a_hold_and_no_start(with_engine(SolvedWithNan()))
+    monkeypatch.setattr(qp, "_is_answer", lambda program, x, price_B: True)
+    with np.errstate(invalid="ignore"), pytest.raises(AssertionError):  # a warning is none in a control room
+        failure_is_a_hold_and_no_start(with_engine(SolvedWithNan()))
 
 
 class LosesItsNumbers(TanksModel):
@@ -95,13 +129,24 @@ def what_is_shown_is_finite(opt: Optimizer) -> None:
     assert not plan.status.usable or np.isfinite(plan.cost)
 
 
-def test_nan_reported_as_success(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_of_the_model_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The full step leads where the model has no numbers; a plan there is never the better one."""
     what_is_shown_is_finite(optimizer(LosesItsNumbers))
-    plan = optimizer().plan(ROWS)
-    broken = replace(plan, predicted=np.full_like(plan.predicted, np.nan))
-    monkeypatch.setattr(Optimizer, "plan", lambda self, *rows, **asked: broken)
+    monkeypatch.setattr(Score, "beats", lambda self, other, by=0.0: not self.merit >= other.merit - by)
+    monkeypatch.setattr(Problem, "evaluate", unguarded)
     with pytest.raises(AssertionError):
-        what_is_shown_is_finite(optimizer())
+        what_is_shown_is_finite(optimizer(LosesItsNumbers))
+
+
+def unguarded(self: Problem, changes_KMU: np.ndarray, moves_KNU: np.ndarray | None = None) -> Any:
+    """`Problem.evaluate` with costs that are no numbers left as they are."""
+    trial = guarded(self, changes_KMU, moves_KNU)
+    cost_K = np.where(trial.forecast.finite_K, trial.cost_K, np.nan)
+    scores = tuple(replace(score, merit=float(cost)) for score, cost in zip(trial.scores, cost_K, strict=True))
+    return replace(trial, cost_K=cost_K, scores=scores)
+
+
+guarded = Problem.evaluate
 
 
 # Cost and constraints from two different rollouts.
@@ -299,3 +344,41 @@ def test_the_network_is_not_evaluated_twice_per_iteration() -> None:
     as_few_evaluations_as_the_method_needs(Counts)
     with pytest.raises(AssertionError):
         as_few_evaluations_as_the_method_needs(CountsDouble)
+
+
+def as_few_passes_as_the_method_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the compiled rows: one rollout for the starts and one per program, one pass back per program, and tangents
+    once per linearisation. No pass is of more rows than the horizon has."""
+    plant = make_plant(COLUMN)
+    size = len(plant.columns)
+    opt = Optimizer(plant=plant, model=latent_model(plant), scaler=Scaler(centre=np.zeros(size), spread=np.ones(size)))
+    made: dict[str, list[int]] = {"roll": [], "tangents": [], "adjoint": []}
+    for name, passes in made.items():
+        monkeypatch.setattr(opt.forecaster._cell, name, counted(getattr(opt.forecaster._cell, name), passes))
+    plan = opt.plan(np.zeros((3, size)))
+    assert plan.iterations >= 2
+    assert len(made["tangents"]) >= 1
+    assert len(made["roll"]) <= 1 + plan.iterations
+    assert len(made["adjoint"]) <= plan.iterations + len(made["tangents"])
+    assert 2 * len(made["tangents"]) <= 1 + plan.iterations
+
+
+def counted(true: Callable[..., Any], passes: list[int]) -> Callable[..., Any]:
+    def pass_on(*given: Any, **more: Any) -> Any:
+        passes.append(1)
+        return true(*given, **more)
+
+    return pass_on
+
+
+def test_the_compiled_rows_are_not_run_twice_per_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_few_passes_as_the_method_needs(monkeypatch)
+    once = Forecaster.forecast
+
+    def twice(self: Forecaster, now: Any, moves_KNU: np.ndarray) -> Any:
+        once(self, now, moves_KNU)  # as for the constraints, apart from the cost
+        return once(self, now, moves_KNU)
+
+    monkeypatch.setattr(Forecaster, "forecast", twice)
+    with pytest.raises(AssertionError):
+        as_few_passes_as_the_method_needs(monkeypatch)

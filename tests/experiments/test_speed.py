@@ -1,29 +1,12 @@
-"""What the speed experiments count as a peer, and the plants they are measured on."""
+"""The plants that speed is measured on, and the floor under it."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from experiments.advice_latency import PATIENCE, _counts, _floor
+from experiments.advice_latency import _floor
 from experiments.latency_sizes import LARGE, SIZES, SMALL, Rig, plant_of, rig, ticks
-
-
-@pytest.mark.parametrize(
-    ("seconds", "success", "excess", "counts"),
-    [
-        (1.0, True, 0.0005, True),
-        (1.0, True, 0.01, False),  # another optimum
-        (1.0, True, -0.01, False),  # ours is not the optimum: no claim can rest on it
-        (1.0, False, 0.0, False),  # it gave up early
-        (PATIENCE, False, 0.5, True),  # it needs longer than it had
-        (PATIENCE, False, -0.5, False),
-    ],
-)
-def test_only_a_peer_at_the_same_optimum_or_out_of_time_counts(
-    seconds: float, success: bool, excess: float, counts: bool
-) -> None:
-    assert _counts(seconds, success, excess) is counts
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: size.name)
