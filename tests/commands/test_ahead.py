@@ -13,6 +13,7 @@ import torch
 from procmodel.advisor import optimizer_of
 from procmodel.commands.advise import advise
 from procmodel.commands.ahead import announced_changes, moving_limits
+from procmodel.control.requests import ORDINARY, Orders
 from procmodel.data.window import Columns, Scaler
 from procmodel.plant import Plant, load_plant
 from procmodel.training.artifact import Artifact, Calibration
@@ -87,10 +88,10 @@ def test_many_announced_changes_are_counted_and_none_says_nothing(tmp_path: Path
     plant = load_plant(site(tmp_path, 55.0))
     history = np.tile([50.0, 20.0, 55.0], (3, 1))
     future = np.array([[21.0], [22.0], [23.0], [24.0], [25.0]])
-    (line,) = announced_changes(plant, history, {"future_dv_HV": future})
+    (line,) = announced_changes(plant, history, Orders(future_dv_HV=future))
     assert line == ("F.PV is announced to go from 20 to 21 kg/h now, to 22 kg/h in 10 s, to 23 kg/h in 20 s and 2 more")
-    assert announced_changes(plant, history, {"future_dv_HV": np.full((5, 1), np.nan)}) == []
-    assert announced_changes(plant, history, {}) == []
+    assert announced_changes(plant, history, Orders(future_dv_HV=np.full((5, 1), np.nan))) == []
+    assert announced_changes(plant, history, ORDINARY) == []
 
 
 def test_a_limit_on_its_ramp_is_told_with_when_it_will_be_there(tmp_path: Path) -> None:
@@ -99,11 +100,11 @@ def test_a_limit_on_its_ramp_is_told_with_when_it_will_be_there(tmp_path: Path) 
     optimizer = optimizer_of(plant, artifact_of(plant))
     history = np.tile([50.0, 20.0, 50.0], (optimizer.rows_wanted, 1))
     first = optimizer.plan(history)
-    asked = {"limits": {"L.PV": {"high": 54.0}}}
-    second = optimizer.plan(history, previous=first, **asked)
-    (line,) = moving_limits(plant, second, asked)
+    orders = Orders(limits={"L.PV": {"high": 54.0}})
+    second = optimizer.plan(history, orders, previous=first)
+    (line,) = moving_limits(plant, second, orders)
     assert line == "limit L.PV high stands at 59.5 cm on its way to 54, by 3 cm/min: there in 1.83 min"
-    assert moving_limits(plant, first, {}) == []
+    assert moving_limits(plant, first, ORDINARY) == []
 
 
 def test_a_step_is_answered_as_the_equation_says(tmp_path: Path) -> None:

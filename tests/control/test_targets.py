@@ -104,11 +104,11 @@ def test_limits_that_no_rest_can_keep_are_given_up_lowest_rank_first(by: str) ->
 
 
 def test_a_limit_on_what_is_calculated_holds_where_the_plant_rests(by: str) -> None:
-    """Both MVs together may come to 9 t/h, and U1 earns more than U2 does; where rank 1 wants Y1 at 13 bar, that gives way."""
+    """Both MVs together may come to 9 t/h, and U1 earns more than U2; where rank 1 wants Y1 at 13 bar, that gives way."""
     sums = {"both": {"expression": "U1 + U2", "unit": "t/h", "limits": {"high": {"at": 9.0, "rank": 2}}}}
     found = Given(by, {"constraints": sums}).targets([[1.0, 0.5], [0.0, 0.0]])
-    assert (found.u["U1"], found.u["U2"]) == (pytest.approx(8.0, abs=0.03), pytest.approx(1.0, abs=0.06))
-    assert found.u["U1"] + found.u["U2"] == pytest.approx(9.0, abs=1e-3)
+    assert (found.u["U1"], found.u["U2"]) == (pytest.approx(9.0, abs=0.03), pytest.approx(0.0, abs=0.03))
+    assert found.u["U1"] + found.u["U2"] <= 9.0 + 1e-3
     forced = Given(by, {"constraints": sums}, Y1={"limits": {"low": {"at": 13, "rank": 1}}}, U1={"limits": [0, 6]})
     (given_up,) = (each for each in forced.targets([[1.0, 0.5], [0.0, 0.0]]).give_ups if each.tag == "both")
     assert given_up.amount == pytest.approx(6 + 4 + 2 * 3 - 9, abs=0.01)  # U2 has to make up for 3 bar at 0.5 bar each
