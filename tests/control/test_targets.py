@@ -104,7 +104,7 @@ def test_limits_that_no_rest_can_keep_are_given_up_lowest_rank_first(by: str) ->
 
 
 def test_a_limit_on_what_is_calculated_holds_where_the_plant_rests(by: str) -> None:
-    """Both MVs together may come to 9 t/h, and U1 earns more than U2; where rank 1 wants Y1 at 13 bar, that gives way."""
+    """Both MVs together may come to 9 t/h, and U1 earns more; where rank 1 wants Y1 at 13 bar, that gives way."""
     sums = {"both": {"expression": "U1 + U2", "unit": "t/h", "limits": {"high": {"at": 9.0, "rank": 2}}}}
     found = Given(by, {"constraints": sums}).targets([[1.0, 0.5], [0.0, 0.0]])
     assert (found.u["U1"], found.u["U2"]) == (pytest.approx(9.0, abs=0.03), pytest.approx(0.0, abs=0.03))
