@@ -167,7 +167,7 @@ class _Program:
         rows = [ca.MX(0, 1)]
         for r, limit in enumerate(like.limits.limits):
             value = values[limit.source][limit.column, :].T
-            excess = (limit.sign * (value - limit.at) + ca.DM(limit.backoff_N)) / limit.scale
+            excess = (limit.sign * (value - limit.at) + ca.DM(limit.backoff_N - limit.funnel_N)) / limit.scale
             rows.append(excess - slack[like.limits.segment_N.tolist(), r])
         soft = ca.vertcat(*rows)
         level = u[:, (np.array(hz.ends) - 1).tolist()]

@@ -6,8 +6,8 @@ model has no equilibrium, or none is found, the gains that the horizon ends in s
 
 Anti-flip: an economic optimum sits in a corner, and a model that is a little off makes it jump to another. The target
 stays where it was, or as near as the limits now let it, unless leaving it earns more than `WORTH_LEAVING` of the
-objective's typical size; a small quadratic pull decides between targets that earn the same. What it was is for the
-caller to hand back: nothing is remembered here.
+objective's typical size; without an objective there is nothing to hold it. A small quadratic pull decides between
+targets that earn the same. What it was is for the caller to hand back: nothing is remembered here.
 
 Shapes: N rows of the horizon, U MVs, V DVs, Y CVs, D latent. Engineering units.
 """
@@ -156,7 +156,9 @@ class TargetLayer:
             # The same corner, where it has moved to: limits that held at the last targets may hold next to them.
             near_U = ground.program.nearest(wanted, ground.start, solved)
             stay = None if near_U is None else self._resting(wanted, ground, near_U)
-        if stay is None or not stay.cost - found.cost < WORTH_LEAVING * self._cost.size:
+        # Setpoints alone make a bowl, which has no corners to jump between.
+        worth = WORTH_LEAVING * self._cost.size if self._cost.economic else 0.0
+        if stay is None or not stay.cost - found.cost < worth:
             return found
         return replace(stay, stayed=True)
 

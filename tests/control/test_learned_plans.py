@@ -60,6 +60,22 @@ def test_the_plan_costs_what_general_solvers_plans_cost(name: str, asked: str) -
     assert ours <= best + 1e-3 * abs(best)
 
 
+def test_in_a_funnel_general_solvers_solve_the_same_problem() -> None:
+    """A level that stands far above its limit comes back along its line; without it the solver would pay more."""
+    tags = {**ONE_RANK, "Level": {**ONE_RANK["Level"], "funnel": "80 s", "limits": {"high": {"at": 0.0, "rank": 1}}}}
+    plant = make_plant(tags, horizon="100 s", blocks=5)
+    optimizer = Optimizer(plant=plant, model=latent_model(plant), scaler=unit_scaler(plant))
+    high = CALM.copy()
+    high[:, list(plant.columns).index("Level")] += 1.0
+    problem = optimizer.problem(high)
+    assert any(np.any(limit.funnel_N) for limit in problem.limits.limits)
+    answer = Oracle(problem).solve(problem)
+    assert answer.success
+    assert problem.evaluate(answer.changes_MU[None]).score.merit == pytest.approx(answer.merit, rel=1e-3)
+    plan = optimizer.plan(high)
+    assert problem.evaluate(problem.as_changes(plan.moves)[None]).score.merit <= answer.merit * (1 + 1e-3)
+
+
 # With less noise there is one best plan; on the other history two solvers may find two.
 CALM = 0.5 * HISTORY
 ORDERED: dict[str, Orders] = {

@@ -141,6 +141,16 @@ def test_a_target_is_left_for_what_it_is_worth(by: str) -> None:
         assert (found.u["U1"] == last.u["U1"]) is stays
 
 
+def test_without_an_objective_targets_follow_their_setpoints_however_little_they_miss(by: str) -> None:
+    """0.2 bar of 20 would be worth 1e-4 of a typical size."""
+    free = {name: {"price": None} for name in ("U1", "U2")}
+    gain, steered = [[1.0, 0.5], [0.0, 0.0]], {"Y1": {"setpoint": 9.0, "limits": {}}}
+    first = Given(by, **free, **steered).targets(gain)
+    second = Given(by, **free, Y1={"setpoint": 9.2, "limits": {}}).targets(gain, before=first)
+    assert first.y["Y1"] == pytest.approx(9.0, abs=0.05)
+    assert second.y["Y1"] == pytest.approx(9.2, abs=0.05)
+
+
 def test_the_orders_of_a_tick_hold_for_its_targets(by: str) -> None:
     plant, gain = Given(by), [[1.0, 0.5], [0.0, 0.0]]
     narrow = plant.targets(gain, limits={"U2": {"high": 7.0}, "Y1": {"high": 10.0}})
