@@ -5,6 +5,7 @@ Shapes: R rows of history, C tags in plant order.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Collection, Iterable, Mapping
@@ -38,6 +39,8 @@ from procmodel.world_model.surprise import evidence, surprise
 # An MV that somebody moved is believed at once where what the CVs did is a thousand times as likely with the move as
 # without it [nats].
 BORNE_OUT = math.log(1000.0)
+# A hand that is on it, as the CVs have shown in the rows before, is likely to move it again: ten times is enough then.
+AGAIN = math.log(10.0)
 # Planning may take 0.7 of the time between two advices, and a preparation takes no longer than a plan: after one that
 # took half of that there is time left for it.
 LEFT_TO_PREPARE = 0.5
@@ -186,8 +189,10 @@ class Advisor:
         """Whether the CVs show that an MV was truly moved, and not only its signal."""
         if self.error_covariance_YY is None:
             return False
+        wanted = itertools.chain([BORNE_OUT], itertools.repeat(AGAIN))
         return bool(fault.moved) and all(
-            self._evidence_of_move(rows_RC, fault.tag, rows, before) > BORNE_OUT for rows, before in fault.moved
+            self._evidence_of_move(rows_RC, fault.tag, rows, before) > enough
+            for (rows, before), enough in zip(fault.moved, wanted, strict=False)
         )
 
     def _evidence_of_move(self, rows_RC: np.ndarray, tag: str, rows: int, before: float) -> float:

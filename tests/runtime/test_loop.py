@@ -346,6 +346,16 @@ def test_a_valve_moved_by_hand_is_believed_at_once_where_the_level_went_with_it(
     assert advice.setpoints["FC1.SP"] == 50.0
 
 
+def test_a_hand_that_the_level_has_shown_is_believed_again_on_less(small_plant: Plant) -> None:
+    """The level went 53 % of the way with the newest move, which speaks e^3 to 1 for it: by itself too little."""
+    first, _ = moved_by_hand(small_plant, [50.0], [45.3])
+    assert "which no advice did" in first.reason
+    second, _ = moved_by_hand(small_plant, [50.0, 60.0], [50.0, 55.3])
+    assert "which no advice did" not in second.reason
+    third, _ = moved_by_hand(small_plant, [50.0, 60.0], [50.0, 55.1])  # e to 1 is too little even so
+    assert "which no advice did" in third.reason
+
+
 @pytest.mark.parametrize(
     ("shown", "truly"),
     [
