@@ -16,10 +16,11 @@ import training_plants
 from training_plants import START, STEP, tiny_plant, tiny_record
 
 from procmodel.data.dataset import Dataset, Stretch
+from procmodel.data.window import Columns
 from procmodel.errors import CollapsedError
 from procmodel.plant import Plant
 from procmodel.training.artifact import Artifact, load_artifact, save_artifact
-from procmodel.training.prepare import parts_of, prepare
+from procmodel.training.prepare import Prepared, linear_states, parts_of, prepare
 from procmodel.training.train import train
 from procmodel.world_model.answers import Backbone, step_answers
 from procmodel.world_model.latent_model import LatentModel
@@ -143,15 +144,36 @@ def test_parts_lie_a_window_and_the_longest_look_ahead_apart() -> None:
         assert parts.test[0].start - parts.validation[0].stop == gap
 
 
-def test_the_scaler_has_seen_training_rows_only() -> None:
+def prepared_without(part: str) -> tuple[Prepared, Prepared]:
+    """From the tiny record, and from one in which the rows of a part are spoilt."""
     dataset = tiny_record()
     spoilt = dataset.values.copy()
-    spoilt[parts_of(dataset, tiny_plant()).train[-1].stop :] *= 100
+    for rows in getattr(parts_of(dataset, tiny_plant()), part):
+        spoilt[rows.start : rows.stop] *= 100
     one, other = (
         prepare(Dataset(**{**vars(dataset), "values": values}), tiny_plant()) for values in (dataset.values, spoilt)
     )
+    return one, other
+
+
+def test_no_test_row_is_seen_before_training() -> None:
+    one, other = prepared_without("test")
     np.testing.assert_array_equal(one.scaler.centre, other.scaler.centre)
     np.testing.assert_array_equal(one.linear.A, other.linear.A)
+    assert (one.products is None) is (other.products is None)
+
+
+def test_validation_rows_choose_among_states_and_fit_nothing() -> None:
+    one, other = prepared_without("validation")
+    np.testing.assert_array_equal(one.scaler.centre, other.scaler.centre)
+    scaled, at = one.scaler.scale(tiny_record().values), Columns.of(tiny_plant())
+    runs = [
+        (scaled[s.start : s.stop][:, at.cv], scaled[s.start : s.stop][:, [*at.mv, *at.dv]])
+        for s in parts_of(tiny_record(), tiny_plant()).train
+    ]
+    candidates = linear_states(runs, one.settings.rows - 1, one.settings.horizon)
+    for found in (one, other):
+        assert any(np.array_equal(found.linear.A, each.A) for each in candidates)
 
 
 # ---- stops
