@@ -37,8 +37,8 @@ class Calculated:
         hessian, _ = ca.hessian(ca.dot(weight, expression), s)
         slopes = ca.jacobian(expression, s)
         self.names = names
-        self.expression = ca.Function("calculated", rows, [expression])
-        self._values = RowFunction("values", rows, [expression])
+        self._values = RowFunction("calculated", rows, [expression])
+        self.expression = self._values.one
         self._slopes = RowFunction("slopes", rows, [ca.vec(slopes.T)])
         self._bend = RowFunction("bend", [*rows, weight], [ca.vec(hessian)])
         self.size_E = np.array([tags.typical_size(expression[e]) for e in range(len(names))])

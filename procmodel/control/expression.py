@@ -95,15 +95,15 @@ class TagSymbols:
 
 
 class RowFunction:
-    """A CasADi function of one row, for many rows at once."""
+    """A CasADi function of `one` row, for many rows at once."""
 
     def __init__(self, name: str, inputs: list[Any], outputs: list[Any]) -> None:
-        self._one, self._mapped = ca.Function(name, inputs, [ca.densify(each) for each in outputs]), dict[int, Any]()
+        self.one, self._mapped = ca.Function(name, inputs, [ca.densify(each) for each in outputs]), dict[int, Any]()
 
     def __call__(self, *rows: np.ndarray) -> list[np.ndarray]:
         """One array [B, entries] per output; a matrix stands column after column."""
         count = len(rows[0])
         if count not in self._mapped:
-            self._mapped[count] = self._one.map(count)
+            self._mapped[count] = self.one.map(count)
         found = self._mapped[count].call([each.T for each in rows])
         return [np.array(each).reshape(-1, count).T for each in found]

@@ -56,10 +56,9 @@ class Economic:
     def __init__(self, expression: Any, tags: TagSymbols) -> None:
         s, rows = ca.vertcat(tags.y, tags.u), [tags.y, tags.u, tags.d]
         hessian, gradient = ca.hessian(expression, s)
-        self.expression = ca.Function("cost", rows, [expression])
         self._value = RowFunction("cost", rows, [expression])
-        self.derivatives = ca.Function("model", rows, [ca.densify(gradient), ca.densify(ca.vec(hessian))])
         self._model = RowFunction("model", rows, [gradient, ca.vec(hessian)])
+        self.expression, self.derivatives = self._value.one, self._model.one
         size = tags.typical_size(expression)
         if not np.isfinite(size):
             raise PlantFileError(

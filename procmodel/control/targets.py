@@ -176,8 +176,8 @@ class TargetLayer:
             return None
         give_ups = [
             GiveUp(tag=limit.tag, side=limit.side, limit=limit.at, amount=beyond, rank=limit.rank)
-            for limit in wanted.limits
-            if (beyond := self._beyond(limit, y_Y, u_U, wanted)) > TOLERANCE * limit.scale
+            for limit, beyond in self._beyond(y_Y, u_U, wanted)
+            if beyond > TOLERANCE * limit.scale
         ]
         return Targets(
             u=dict(zip(self._plant.mvs, u_U.tolist(), strict=True)),
@@ -188,19 +188,16 @@ class TargetLayer:
 
     def _lost(self, targets: Targets, wanted: Wanted) -> list[float]:
         """What is given up by rank, the most important first [spans]."""
-        y_Y, u_U = np.array([targets.y[name] for name in self._plant.cvs]), self._of(targets)
-        return [
-            sum(
-                max(0.0, self._beyond(limit, y_Y, u_U, wanted) / limit.scale)
-                for limit in wanted.limits
-                if limit.rank == rank
-            )
-            for rank in sorted({limit.rank for limit in wanted.limits})
-        ]
+        y_Y = np.array([targets.y[name] for name in self._plant.cvs])
+        lost = dict.fromkeys(sorted({limit.rank for limit in wanted.limits}), 0.0)
+        for limit, beyond in self._beyond(y_Y, self._of(targets), wanted):
+            lost[limit.rank] += max(0.0, beyond / limit.scale)
+        return list(lost.values())
 
-    def _beyond(self, limit: SoftLimit, y_Y: np.ndarray, u_U: np.ndarray, wanted: Wanted) -> float:
-        value = values_at(self._calculated, y_Y, u_U, wanted.d_V)[limit.source][limit.column]
-        return limit.sign * (float(value) - limit.at)
+    def _beyond(self, y_Y: np.ndarray, u_U: np.ndarray, wanted: Wanted) -> list[tuple[SoftLimit, float]]:
+        """How far a rest is beyond each limit in force [unit]; negative inside."""
+        values = values_at(self._calculated, y_Y, u_U, wanted.d_V)
+        return [(limit, limit.sign * (float(values[limit.source][limit.column]) - limit.at)) for limit in wanted.limits]
 
     def _of(self, targets: Targets) -> np.ndarray:
         return np.array([targets.u[name] for name in self._plant.mvs])

@@ -99,9 +99,9 @@ def chosen_state(runs: Runs, held: Runs, lags: int, horizon: int) -> tuple[Linea
         if (products := fit_products(linear, runs)) is not None:
             tried.append((linear, products))
         tried.append((linear, None))
-    errors = [free_run_error(*each, held, horizon) for each in tried]
-    known = [number for number, error in enumerate(errors) if error is not None and np.isfinite(error)]
-    return tried[min(known, key=lambda number: errors[number] or 0.0)] if known else tried[0]
+    errors = [(free_run_error(*each, held, horizon), each) for each in tried]
+    known = [(error, each) for error, each in errors if error is not None and np.isfinite(error)]
+    return min(known, key=lambda found: found[0])[1] if known else tried[0]
 
 
 def linear_states(runs: Runs, lags: int, horizon: int) -> list[LinearState]:
