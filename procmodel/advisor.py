@@ -20,9 +20,7 @@ from procmodel.training.artifact import Artifact
 from procmodel.world_model.correction import BiasFilter
 from procmodel.world_model.protocol import WorldModel
 from procmodel.world_model.slow import SlowRows
-
-REACT = 10
-"""Rows after which the next advice has answered what went wrong: doubt beyond them need not be kept in reserve now."""
+from procmodel.world_model.unrest import REACT
 
 UNDER_ADVICE = 5.0
 """Advice moves a plant more than its operators did, and to where they seldom went, so that its model is surprised more:

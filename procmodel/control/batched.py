@@ -193,15 +193,15 @@ class BatchedOptimizer:
         horizon, columns, scaler = self.alone.horizon, self._columns, self._scaler
         rows_BRC = np.stack([one.rows_RC for one in asked])
         filled_BRC = filled_all(rows_BRC)
-        latent_BD, bias_BNY = self._past.at(rows_BRC, filled_BRC)
+        latent_BD, bias_BNY, unrest_B = self._past.at(rows_BRC, filled_BRC)
         start_BU, dv_BV, y_BY = (filled_BRC[:, -1, list(part)] for part in (columns.mv, columns.dv, columns.cv))
         ahead = zip(asked, dv_BV, strict=True)
         dv_BNV = np.stack([dvs_ahead(dv_V, one.request.orders.future_dv_HV, horizon.steps) for one, dv_V in ahead])
         bounds = [one.orders.bounds(horizon, start_U) for one, start_U in zip(asked, start_BU, strict=True)]
         interval = horizon.interval * self._plant.sample_time
         soft = [
-            one.orders.soft(self.alone.limits, y_Y, one.request.previous, interval)
-            for one, y_Y in zip(asked, y_BY, strict=True)
+            one.orders.soft(self.alone.limits, y_Y, one.request.previous, interval).in_unrest(unrest, y_Y)
+            for one, y_Y, unrest in zip(asked, y_BY, unrest_B.tolist(), strict=True)
         ]
         setpoint_BY = np.stack([one.orders.setpoint_Y for one in asked])
         allowance_NG = self.alone.forecaster.allowance_NG

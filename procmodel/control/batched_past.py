@@ -18,6 +18,7 @@ from procmodel.control.bias import filled
 from procmodel.data.window import Columns, Scaler, Window
 from procmodel.world_model.correction import BiasFilter, correction
 from procmodel.world_model.latent_model import LatentModel
+from procmodel.world_model.unrest import unrest_of
 
 # Windows that are encoded in one go; their first layers are the largest tensors of all.
 _MOST_WINDOWS = 16_384
@@ -51,8 +52,8 @@ class BatchObserver:
         """Rows that each history must have."""
         return self.model.rows + self.steps + self.bias.reach - 1
 
-    def at(self, rows_BRC: np.ndarray, filled_BRC: np.ndarray) -> tuple[Tensor, np.ndarray]:
-        """Latents now, [B, D], on the device, and the forecasts' correction, [B, N, Y] [unit].
+    def at(self, rows_BRC: np.ndarray, filled_BRC: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        """Latents now, [B, D], on the device, the forecasts' correction, [B, N, Y] [unit], and the unrest, [B].
 
         Args:
             rows_BRC: NaN in gaps.
@@ -60,10 +61,11 @@ class BatchObserver:
         """
         most = max(1, _MOST_WINDOWS // (rows_BRC.shape[1] - self.model.rows + 1))
         found = [self._of_some(rows_BRC[i : i + most], filled_BRC[i : i + most]) for i in range(0, len(rows_BRC), most)]
-        return torch.cat([latent for latent, _ in found]), np.concatenate([bias for _, bias in found])
+        latents, corrections, unrests = zip(*found, strict=True)
+        return torch.cat(latents), np.concatenate(corrections), np.concatenate(unrests)
 
     @torch.no_grad()
-    def _of_some(self, rows_BRC: np.ndarray, filled_BRC: np.ndarray) -> tuple[Tensor, np.ndarray]:
+    def _of_some(self, rows_BRC: np.ndarray, filled_BRC: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
         model, memory, batch = self.model, self.bias.reach, len(rows_BRC)
         device = model.A.device
         window = self.scaler.window(rows_BRC)
@@ -84,7 +86,9 @@ class BatchObserver:
             landed.append(z_BWD[:, -memory:])
         y_BNmY = self.scaler.unscale(model.read_out(torch.stack(landed, dim=1)).cpu().numpy(), self.columns.cv)
         errors = (rows_BRC[:, None, -memory:, list(self.columns.cv)] - y_BNmY)[:, :, ::-1]
-        return latent_BD, correction(np.where(np.isfinite(errors), errors, np.nan), self.bias)
+        errors = np.where(np.isfinite(errors), errors, np.nan)
+        unrest_B = np.array([unrest_of(each, self.bias) for each in errors])
+        return latent_BD, correction(errors, self.bias), unrest_B
 
 
 def filled_all(rows_BRC: np.ndarray) -> np.ndarray:

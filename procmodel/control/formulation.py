@@ -95,10 +95,11 @@ class Formulation:
         if orders.ends:
             cost = replace(cost, end_Y=self._ends(orders.ends, order))
         now_Y, now_U, now_V = (newest_C[list(part)] for part in (self._columns.cv, self._columns.mv, self._columns.dv))
+        limits = order.soft(self.limits.measured(now_Y, now_U, now_V), now_Y, previous, self._interval)
         one = Problem(
             forecaster=self.observer.forecaster,
             cost=cost,
-            limits=order.soft(self.limits.measured(now_Y, now_U, now_V), now_Y, previous, self._interval),
+            limits=limits.in_unrest(now.unrest, now_Y),
             now=now,
             bounds=order.bounds(self.horizon, now.start_U),
             setpoint_Y=order.setpoint_Y,

@@ -157,6 +157,26 @@ class SoftLimits:
             kept.append(limit)
         return replace(self, limits=tuple(kept))
 
+    def in_unrest(self, unrest: float, now_Y: np.ndarray) -> SoftLimits:
+        """The limits of CVs and calculated values that hold at present, kept by so many times their distance.
+
+        One that is broken is not made harder to regain: there the last bit of distance costs as much as the limit.
+
+        Args:
+            unrest: As `procmodel.world_model.unrest` has it [-].
+            now_Y: Measured CVs; NaN where unknown.
+        """
+        if unrest <= 1.0:
+            return self
+        now = {Source.CV: now_Y} | ({Source.CALCULATED: self.now_E} if len(self.now_E) else {})
+        kept = []
+        for limit in self.limits:
+            value = now[limit.source][limit.column] if limit.source in now else np.nan
+            if limit.sign * (limit.at - value) >= 0.0:
+                limit = replace(limit, backoff_N=np.minimum(unrest * limit.backoff_N, limit.most_backoff))
+            kept.append(limit)
+        return replace(self, limits=tuple(kept))
+
     def measured(self, y_Y: np.ndarray, u_U: np.ndarray, d_V: np.ndarray) -> SoftLimits:
         """The limits, with what is calculated from measured values."""
         return self if self.calculated is None else replace(self, now_E=self.calculated.of_row(y_Y, u_U, d_V))

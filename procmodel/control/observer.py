@@ -21,6 +21,7 @@ from procmodel.errors import DatasetError
 from procmodel.plant import Plant
 from procmodel.world_model.correction import BiasFilter, correction
 from procmodel.world_model.protocol import WorldModel
+from procmodel.world_model.unrest import unrest_of
 
 
 class Observer:
@@ -67,6 +68,7 @@ class Observer:
             start_U=newest_C[list(columns.mv)],
             dv_NV=dvs_ahead(newest_C[list(columns.dv)], future_dv_HV, self.forecaster.horizon.steps),
             bias_NY=bias_NY,
+            unrest=unrest_of(past.errors_NmY, self._bias),
         )
 
 

@@ -39,12 +39,14 @@ class Now:
         start_U: Measured MV values.
         dv_NV: DVs over the horizon.
         bias_NY: Added to the model's CVs.
+        unrest: How far forecasts have missed of late, beyond what they usually do [-].
     """
 
     latent_D: Tensor
     start_U: np.ndarray
     dv_NV: np.ndarray
     bias_NY: np.ndarray
+    unrest: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

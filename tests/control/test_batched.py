@@ -127,6 +127,22 @@ def test_errors_are_believed_as_by_the_optimizer(small: Rig) -> None:
         np.testing.assert_allclose(problems.bias_BNY[b].numpy(), now.bias_NY, atol=1e-12)
 
 
+def test_after_errors_beyond_the_usual_ones_limits_are_kept_as_by_the_optimizer(small: Rig) -> None:
+    shape = (20, len(small.plant.cvs))
+    trust = Trust(gain_HY=np.zeros(shape), usual_HY=np.full(shape, 1e-3))
+    parts: dict[str, Any] = {
+        "plant": small.plant, "model": small.model, "scaler": small.scaler, "bias": BiasFilter(trust=trust),
+        "backoff_HY": np.full(shape, 0.01),
+    }  # fmt: skip
+    alone, optimizer = Optimizer(**parts), BatchedOptimizer(**parts)
+    requests = [Request(rows_RC=small.record_TC[end - alone.rows_wanted : end]) for end in (200, 240, 300)]
+    kept = [[limit.backoff_N for limit in limits.limits] for limits in optimizer.given(requests).limits]
+    for mine, request in zip(kept, requests, strict=True):
+        theirs = [limit.backoff_N for limit in alone.problem(request.rows_RC).limits.limits]
+        np.testing.assert_allclose(mine, theirs, atol=1e-15)
+    assert np.max(kept) == pytest.approx(0.02)
+
+
 ONE_RANK = {
     name: {**tag, "limits": {side: {**limit, "rank": 1} for side, limit in tag["limits"].items()}}
     if tag["role"] == "CV"

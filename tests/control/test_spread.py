@@ -1,4 +1,4 @@
-"""Distance kept where the members of an ensemble disagree."""
+"""Distance kept where the members of an ensemble disagree, and where forecasts have missed of late."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from procmodel.control.optimizer import Optimizer
 from procmodel.control.plan import Plan, Status
 from procmodel.control.spread import QUANTILE, member_spread
 from procmodel.plant import Plant
+from procmodel.world_model.correction import BiasFilter, Trust
 
 GAINS = (0.20, 0.24, 0.28)
 HISTORY = np.zeros((4, 2))
@@ -109,3 +110,31 @@ def test_members_may_be_scenarios_and_doubt_at_once() -> None:
     plan = planned(plant)
     assert [branch.name for branch in plan.branches] == ["expected", "member 2", "member 3"]
     assert max(float(branch.predicted.max()) for branch in plan.branches) <= 2.0
+
+
+def kept_after(usual: float, level: float = 0.0) -> Plan:
+    """A plan that keeps 0.3 cm from the limit, made after forecasts that were off by 0.1 cm or so."""
+    gain, usual_HY = np.zeros((12, 1)), np.full((12, 1), usual)
+    settings: dict[str, Any] = {"backoff_HY": np.array([[0.3]])}
+    plant, model = filling(), LinearModel(filling(), [[0.9]], [[GAINS[0]]])
+    # What was missed is to say how far the model is off, and not to move the forecast itself.
+    bias = BiasFilter(trust=Trust(gain_HY=gain, usual_HY=usual_HY))
+    optimizer = Optimizer(plant=plant, model=model, scaler=unit_scaler(plant), bias=bias, **settings)
+    rows = np.zeros((optimizer.rows_wanted, 2))
+    rows[:, 1] = level + 0.1 * np.where(np.arange(len(rows)) % 2 == 0, 1.0, -1.0)
+    return optimizer.plan(rows)
+
+
+def test_a_limit_is_kept_by_up_to_twice_as_much_after_forecasts_that_missed_by_more_than_usual() -> None:
+    calm, uneasy = kept_after(usual=10.0), kept_after(usual=0.04)
+    assert calm.predicted.max() == pytest.approx(1.7, abs=2e-3)
+    assert "0.3 cm kept for doubt" in " ".join(calm.active)
+    assert "kept for doubt" in " ".join(uneasy.active)
+    assert 1.4 - 2e-3 <= uneasy.predicted.max() < 1.65
+
+
+def test_a_limit_that_is_broken_is_not_made_harder_to_regain() -> None:
+    calm, uneasy = kept_after(usual=10.0, level=2.2), kept_after(usual=0.02, level=2.2)
+    assert uneasy.limits == calm.limits
+    assert "0.6 cm" not in " ".join(uneasy.active)
+    assert uneasy.predicted[-1, 0] == pytest.approx(calm.predicted[-1, 0], abs=0.15)
