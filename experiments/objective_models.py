@@ -117,7 +117,7 @@ def no_linear_state(task: Task, seed: int) -> Made:
     )  # fmt: skip
     weights = Weights(read_out=shipped.weights.read_out, latent=0.0, sigreg=0.0)
     chosen = replace(shipped, seed=seed, rollout=max(FREE_RUN, shipped.rollout), weights=weights)
-    bare = dataclasses.replace(task, prepared=replace(task.prepared, linear=nothing))
+    bare = dataclasses.replace(task, prepared=replace(task.prepared, linear=nothing, products=None))
     return Made(forecaster=trained(bare, chosen).forecaster, facts={})  # nothing asks anything of its latent
 
 

@@ -6,11 +6,15 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from experiments import objectives
 from experiments.objective_models import BASELINES, DEFAULT, MAKERS, OBJECTIVES
-from experiments.objectives import CLAIM, NO_LINEAR_STATE, QUICK, Grounds, Study, outcome, study_of
+from experiments.objectives import CLAIM, NO_LINEAR_STATE, QUICK, Grounds, Study, ground, outcome, study_of
+from procmodel.evaluation.baselines import ModelForecast
+from procmodel.world_model.latent_model import LatentModel
+from procmodel.world_model.products import Products
 
 
 def run(plant: str, name: str, seed: int, error: float | None, *, collapsed: bool | None = None) -> dict[str, Any]:
@@ -111,3 +115,18 @@ def test_finished_trainings_are_taken_up_and_every_kind_can_be_made(
     again = study_of(study)
     assert again.results["runs"] == found.results["runs"]
     assert set(names) < set(MAKERS)
+
+
+def test_the_network_alone_has_nothing_of_the_linear_state_products_included(tmp_path: Path) -> None:
+    task = ground("evaporator", 0, dataclasses.replace(QUICK, rows=2500, batches=1, starts=2, home=tmp_path)).task
+    inputs, states = len(task.columns.mv) + len(task.columns.dv), len(task.prepared.linear.A)
+    many = states + inputs
+    found = Products(
+        centre=np.zeros(many), rate=np.ones(many), quadratic=np.zeros((states, many, many)),
+        slope=np.ones((states, many)), rest=np.zeros(states), gain=0.1, leading=2, ridge=1.0,
+    )  # fmt: skip
+    curved = dataclasses.replace(task, prepared=dataclasses.replace(task.prepared, products=found))
+    alone = MAKERS["raw-alone"](curved, 0).forecaster
+    assert isinstance(alone, ModelForecast)
+    assert isinstance(alone.model, LatentModel)
+    assert alone.model.config.state == 0
