@@ -126,8 +126,8 @@ def _why(newest: float, last: float, bounds: tuple[float, float], normal: Normal
 def _without_jumps(values_R: np.ndarray, normal: Normal, settled: int | None) -> np.ndarray:
     """NaN where a sample is further from the last believed one than one row and the gap between allow.
 
-    A plant may drift out of what the record held, and is believed on its way; a signal that is found out there from the
-    first row on, or gets there at once, is not.
+    A plant may drift out of what the record held, and is believed on its way, however fast, as long as it goes on from
+    row to row; a signal that is found out there from the first row on, or gets there at once, is not.
 
     Args:
         settled: Rows at a new level after which it is believed; None: not as long as the old one is in sight.
@@ -139,7 +139,7 @@ def _without_jumps(values_R: np.ndarray, normal: Normal, settled: int | None) ->
     if known_R.all() and (np.abs(np.diff(values_R)) <= jump).all():
         return values_R  # as a rule, and a row at a time is slow
     believed_R = values_R.copy()
-    last, gap, run = math.nan, 0, 0
+    last, last_row, pace, gap, run = math.nan, -1, 0.0, 0, 0
     first = _start(values_R, jump) if settled is None else 0  # whoever settles gets over a bad start
     believed_R[:first] = np.nan
     for row in range(first, len(values_R)):
@@ -147,13 +147,16 @@ def _without_jumps(values_R: np.ndarray, normal: Normal, settled: int | None) ->
         if not math.isfinite(value):
             gap += 1
             continue
-        if known_R[row] if not math.isfinite(last) else abs(value - last) <= jump * math.sqrt(1 + gap):
-            last, gap, run = value, 0, 0
+        next_to = last_row == row - 1
+        goes_on = next_to and abs(value - last - pace) <= jump
+        if known_R[row] if not math.isfinite(last) else goes_on or abs(value - last) <= jump * math.sqrt(1 + gap):
+            pace = value - last if next_to else 0.0
+            last, last_row, gap, run = value, row, 0, 0
             continue
         near = run > 0 and abs(value - values_R[row - 1]) <= jump
         run = run + 1 if near else 1
         if settled is not None and run >= settled and known_R[row]:
-            last, gap, run = value, 0, 0
+            last, last_row, pace, gap, run = value, row, 0.0, 0, 0
         else:
             believed_R[row] = np.nan
             # Out there it tells no more than a gap: meanwhile the plant goes on. Within the known it may be a new unit.

@@ -227,3 +227,38 @@ def test_a_move_by_hand_is_told_with_where_the_valve_stood_before(instruments: I
     assert instruments.judge(rows_RC)[1]["FC1.SP"].moved == ((2, 40.0),)
     rows_RC[-2:, c] = np.nan
     assert instruments.judge(rows_RC)[1]["FC1.SP"].moved == ()
+
+
+def pushed(instruments: Instruments, change_R: np.ndarray) -> np.ndarray:
+    """A level that changes by so much in each of the newest rows, shown without noise."""
+    rows_RC, c = record(instruments.plant, ROWS), at(instruments.plant, "LI1.PV")
+    rows_RC[:, c] = 50.0
+    rows_RC[-len(change_R) :, c] += np.cumsum(change_R)
+    rows_RC[: -len(change_R), c] += 1e-3 * np.arange(ROWS - len(change_R))  # alive
+    return rows_RC
+
+
+def test_a_plant_that_goes_on_faster_than_the_record_showed_is_believed_all_the_way(instruments: Instruments) -> None:
+    jump = instruments.normals["LI1.PV"].jump
+    faster_R = np.minimum(0.3 * np.arange(1, 16), 2.0) * jump
+    rows_RC = pushed(instruments, faster_R)
+    believed_RC, faults = instruments.judge(rows_RC)
+    assert "LI1.PV" not in faults
+    np.testing.assert_array_equal(believed_RC, rows_RC)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 8])
+def test_a_level_that_is_elsewhere_at_once_or_sets_off_at_once_is_not(instruments: Instruments, rows: int) -> None:
+    jump, c = instruments.normals["LI1.PV"].jump, at(instruments.plant, "LI1.PV")
+    for change_R in (1.5 * jump * np.eye(1, rows)[0], 1.5 * jump * np.ones(rows)):
+        believed_RC, faults = instruments.judge(pushed(instruments, change_R))
+        assert faults["LI1.PV"].rows == rows
+        assert np.isnan(believed_RC[-rows:, c]).all()
+
+
+def test_what_comes_behind_a_gap_has_no_pace_to_go_on_with(instruments: Instruments) -> None:
+    jump, c = instruments.normals["LI1.PV"].jump, at(instruments.plant, "LI1.PV")
+    rows_RC = pushed(instruments, np.array([0.9, 0.9, 0.9, 1.8, 1.8]) * jump)
+    assert "LI1.PV" not in instruments.judge(rows_RC)[1]
+    rows_RC[-2, c] = np.nan
+    assert instruments.judge(rows_RC)[1]["LI1.PV"].rows == 2
