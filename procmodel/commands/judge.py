@@ -34,7 +34,7 @@ from procmodel.training.prepare import parts_of
 from procmodel.training.settings import horizon_rows, window_rows
 from procmodel.world_model.answers import SETTLED
 from procmodel.world_model.linear import fit_arx
-from procmodel.world_model.surprise import MEMORY, surprises
+from procmodel.world_model.surprise import MEMORY, PACE, surprises
 
 
 @dataclass(kw_only=True)
@@ -91,7 +91,7 @@ def judge_health(plant: Plant, dataset: Dataset, artifact: Artifact, findings: F
         rows = dataset.values[stretch.start : stretch.stop]
         if len(rows) < artifact.model.rows + MEMORY:
             continue
-        each = surprises(artifact.model, artifact.scaler, columns, rows, calibration.error_covariance_YY)
+        each = surprises(artifact.model, artifact.scaler, columns, rows, calibration.error_covariance_YY, pace=PACE)
         known = each[np.isfinite(each)]
         shares.append(np.convolve(known, np.ones(MEMORY) / MEMORY, mode="valid") if len(known) >= MEMORY else known)
     judged = np.concatenate([np.empty(0), *shares])

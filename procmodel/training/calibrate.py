@@ -23,7 +23,7 @@ from procmodel.training.artifact import Calibration
 from procmodel.world_model.doubt import doubt_about
 from procmodel.world_model.latent_model import LatentModel, forward_fill
 from procmodel.world_model.support import Support
-from procmodel.world_model.surprise import error_covariance, errors_ahead, surprises
+from procmodel.world_model.surprise import PACE, error_covariance, errors_ahead, surprises
 
 _NORMAL = 0.999
 """Share of normal rows whose surprise is to stay below the limit: a false hold every 1,000 rows."""
@@ -46,7 +46,7 @@ def calibrate(
         errors.append(errors_ahead(model, scaler, columns, rows))
         judged.append(rows)
     covariance = error_covariance(np.concatenate(errors)) if errors else np.eye(len(columns.cv))
-    normal = [surprises(model, scaler, columns, rows, covariance) for rows in judged]
+    normal = [surprises(model, scaler, columns, rows, covariance, pace=PACE) for rows in judged]
     known = np.concatenate(normal) if normal else np.empty(0)
     known = known[np.isfinite(known)]
     if not len(known):

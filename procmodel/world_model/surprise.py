@@ -15,6 +15,10 @@ from procmodel.world_model.protocol import WorldModel
 
 MEMORY = 5
 """Rows over which surprise is averaged: a single noisy row must not hold advice."""
+PACE = 0.15
+"""Share of a change in a row, expected and measured, that counts as a usual error. A plant in trouble moves many times
+as fast as on any normal day, and a gain that is a little wrong is then off by many usual errors in a row. One that does
+not move where it should, or moves where it should not, is as surprising as ever."""
 SHRINK = 0.1
 """Share of the diagonal in a covariance."""
 _AT_ONCE = 4096
@@ -90,6 +94,7 @@ def surprises(
     rows_RC: np.ndarray,
     covariance_YY: np.ndarray | None = None,
     seen_RC: np.ndarray | None = None,
+    pace: float = 0.0,
 ) -> np.ndarray:
     """Mean square of the one-row-ahead CV error, [R - L], NaN where no CV was good; rows in engineering units.
 
@@ -98,9 +103,17 @@ def surprises(
             CV that is predicted well counts by what it usually misses, and CVs that always miss together count once.
             None: each CV counts by its own spread.
         seen_RC: As for `errors_ahead`.
+        pace: Share of each CV's change, the smaller one of expected and measured, that counts as a usual error beside
+            the covariance, where one is given [-].
     """
-    errors = errors_ahead(model, scaler, columns, rows_RC, seen_RC)
-    weigh = np.eye(len(columns.cv)) if covariance_YY is None else covariance_YY
+    seen_RC = rows_RC if seen_RC is None else seen_RC
+    expected = expected_ahead(model, scaler, columns, seen_RC)
+    errors = scaler.scale(rows_RC[model.rows :, list(columns.cv)], columns.cv) - expected
+    seen = scaler.scale(seen_RC[model.rows - 1 :, list(columns.cv)], columns.cv)
+    changes = np.minimum(np.abs(expected - seen[:-1]), np.abs(np.diff(seen, axis=0)))
+    weigh, allowed = covariance_YY, pace * np.nan_to_num(changes)
+    if weigh is None:
+        weigh, allowed = np.eye(len(columns.cv)), np.zeros_like(errors)
     out = np.full(len(errors), np.nan)
     good = np.isfinite(errors)
     patterns = good[:1] if good.all() else np.unique(good, axis=0)  # as a rule in a tick, where sorting takes longest
@@ -108,8 +121,8 @@ def surprises(
         if pattern.any():
             rows = (good == pattern).all(axis=1)
             some = errors[rows][:, pattern]
-            solved = np.linalg.solve(weigh[np.ix_(pattern, pattern)], some.T).T
-            out[rows] = (some * solved).mean(axis=1)
+            each = weigh[np.ix_(pattern, pattern)] + np.eye(pattern.sum()) * allowed[rows][:, pattern, None] ** 2
+            out[rows] = (some * np.linalg.solve(each, some[:, :, None])[:, :, 0]).mean(axis=1)
     return out
 
 
@@ -146,6 +159,6 @@ def surprise(
     if len(rows_RC[newest]) <= model.rows:
         return None
     seen_RC = None if seen_RC is None else seen_RC[newest]
-    values = surprises(model, scaler, columns, rows_RC[newest], covariance_YY, seen_RC)
+    values = surprises(model, scaler, columns, rows_RC[newest], covariance_YY, seen_RC, PACE)
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import procmodel.world_model.surprise as surprise_module
 from procmodel.data.window import Columns, Scaler, Window
-from procmodel.world_model.surprise import MEMORY, error_covariance, evidence, surprise, surprises
+from procmodel.world_model.surprise import MEMORY, PACE, error_covariance, evidence, surprise, surprises
 
 TAGS = Columns(mv=(0,), cv=(1, 2), dv=(3,), count=4)
 SCALER = Scaler(centre=np.array([40.0, 300.0, 5.0, -7.0]), spread=np.array([4.0, 20.0, 0.5, 3.0]))
@@ -171,3 +171,43 @@ def test_where_no_cv_is_good_nothing_speaks_for_either_history() -> None:
         each[-1, [1, 2]] = np.nan
     assert evidence(Knows(), SCALER, TAGS, rows[-3:], other[-3:]) == 0.0
     assert evidence(Knows(), SCALER, TAGS, rows[-2:], other[-2:]) == 0.0  # too short to tell
+
+
+def moving_fast(share: float) -> np.ndarray:
+    """A plant at rest that a step of the MV drives far in the newest row; the CVs go that share of the way."""
+    rows = np.tile(SCALER.centre, (31, 1))
+    rows[30, 0] += 40.0 * SCALER.spread[0]  # the CVs are expected to go by 20 and by -8 spreads
+    rows[30, [1, 2]] += share * np.array([20.0, -8.0]) * SCALER.spread[[1, 2]]
+    return rows
+
+
+@pytest.mark.parametrize("share", [0.9, 1.0, 1.2])
+def test_a_share_of_a_large_change_is_a_usual_error_with_a_pace(share: float) -> None:
+    sigma = np.array([0.1, 0.2])
+    covariance, miss = np.diag(sigma**2), (share - 1.0) * np.array([20.0, -8.0])
+    without = surprises(Knows(), SCALER, TAGS, moving_fast(share), covariance)[-1]
+    found = surprises(Knows(), SCALER, TAGS, moving_fast(share), covariance, pace=0.15)[-1]
+    assert without == pytest.approx((miss**2 / sigma**2).mean(), abs=1e-9)
+    change = min(share, 1.0) * np.array([20.0, -8.0])
+    assert found == pytest.approx((miss**2 / (sigma**2 + (0.15 * change) ** 2)).mean(), abs=1e-9)
+
+
+def test_a_plant_that_does_not_answer_or_moves_by_itself_is_as_surprising_as_without_a_pace() -> None:
+    covariance = np.diag(np.array([0.1, 0.2]) ** 2)
+    by_itself = np.tile(SCALER.centre, (31, 1))
+    by_itself[30, [1, 2]] += np.array([20.0, -8.0]) * SCALER.spread[[1, 2]]
+    for rows in (moving_fast(0.0), by_itself):
+        plain = surprises(Knows(), SCALER, TAGS, rows, covariance)[-1]
+        assert plain == pytest.approx((200.0**2 + 40.0**2) / 2)
+        assert surprises(Knows(), SCALER, TAGS, rows, covariance, pace=PACE)[-1] == pytest.approx(plain)
+
+
+def test_where_nothing_moves_a_pace_changes_nothing_nor_without_a_covariance() -> None:
+    at_rest, covariance = np.tile(SCALER.centre, (31, 1)), np.diag([0.01, 0.04])
+    at_rest[30, 1] += 3.0 * SCALER.spread[1]  # no move asked for it
+    plain = surprises(Knows(), SCALER, TAGS, at_rest, covariance)
+    np.testing.assert_allclose(surprises(Knows(), SCALER, TAGS, at_rest, covariance, pace=PACE), plain)
+    moved = moving_fast(0.9)
+    np.testing.assert_array_equal(
+        surprises(Knows(), SCALER, TAGS, moved, pace=PACE), surprises(Knows(), SCALER, TAGS, moved)
+    )
