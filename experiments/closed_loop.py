@@ -55,7 +55,7 @@ RECORD_ROWS: Mapping[str, int] = {
     "drum-boiler": 12_000,  # 33 h
     "gas-turbine": 12_000,  # 7 h
 }
-SEEDS = tuple(range(1001, 1051))
+SEEDS = tuple(range(1001, 1101))
 DECISIONS: Mapping[str, int] = {
     "evaporator": 24,
     "quadruple-tank": 84,  # of 5 s: seven minutes, with one change of both setpoints or two
