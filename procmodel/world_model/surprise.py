@@ -106,14 +106,13 @@ def surprises(
         pace: Share of each CV's change, the smaller one of expected and measured, that counts as a usual error beside
             the covariance, where one is given [-].
     """
-    seen_RC = rows_RC if seen_RC is None else seen_RC
-    expected = expected_ahead(model, scaler, columns, seen_RC)
-    errors = scaler.scale(rows_RC[model.rows :, list(columns.cv)], columns.cv) - expected
-    seen = scaler.scale(seen_RC[model.rows - 1 :, list(columns.cv)], columns.cv)
-    changes = np.minimum(np.abs(expected - seen[:-1]), np.abs(np.diff(seen, axis=0)))
-    weigh, allowed = covariance_YY, pace * np.nan_to_num(changes)
+    errors = errors_ahead(model, scaler, columns, rows_RC, seen_RC)
+    seen = scaler.scale((rows_RC if seen_RC is None else seen_RC)[model.rows - 1 :, list(columns.cv)], columns.cv)
+    measured = np.diff(seen, axis=0)
+    allowed = pace * np.nan_to_num(np.minimum(np.abs(measured - errors), np.abs(measured)))  # NaN: nothing is judged
+    weigh = covariance_YY
     if weigh is None:
-        weigh, allowed = np.eye(len(columns.cv)), np.zeros_like(errors)
+        weigh, allowed = np.eye(len(columns.cv)), np.zeros_like(allowed)
     out = np.full(len(errors), np.nan)
     good = np.isfinite(errors)
     patterns = good[:1] if good.all() else np.unique(good, axis=0)  # as a rule in a tick, where sorting takes longest

@@ -6,8 +6,9 @@ first to show it are the CVs that are foreseen best. So all errors of late are h
 
     unrest = clip( sqrt( mean over k, j, y of ( e_kjy / usual_ky )^2 ) / BEYOND, 1, MOST ),   k <= REACT, j <= RECENT
 
-with e_kjy the error of CV y at the j-th newest row in the forecast of k rows before. On held-back rows of six reference
-plants errors to come grow with those of late beyond twice the usual ones, and not before.
+with e_kjy the error of CV y at the j-th newest row in the forecast of k rows before. On held-back rows of the reference
+plants errors to come are no larger up to nearly twice the usual ones, and beyond grow with those of late on the four
+whose records hold such rows.
 
 Shapes: N rows of the horizon, m remembered targets, H rows ahead, Y CVs.
 """
@@ -16,14 +17,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from procmodel.world_model.correction import BiasFilter
+from procmodel.world_model.correction import BEYOND, BiasFilter
 
 REACT = 10
 """Rows ahead after which an advice can be answered by the next ones."""
 RECENT = 10
 """Newest rows whose errors count."""
-BEYOND = 2.0
-"""Usual errors up to which nothing follows."""
 MOST = 2.0
 """What is further off is the surprise gate's."""
 

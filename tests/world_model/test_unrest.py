@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from procmodel.world_model.correction import BiasFilter, Trust
-from procmodel.world_model.unrest import BEYOND, MOST, REACT, RECENT, unrest_of
+from procmodel.world_model.correction import BEYOND, BiasFilter, Trust
+from procmodel.world_model.unrest import MOST, REACT, RECENT, unrest_of
 
 USUAL = np.array([[0.1, 2.0]] * 30)
 KNOWN = BiasFilter(trust=Trust(gain_HY=np.ones((30, 2)), usual_HY=USUAL))
