@@ -3,7 +3,8 @@
 The rate that is possible is measured in the same run: a product of square matrices of 8,192, in single precision and in
 bfloat16. The operations of a batch are counted while one is computed (products alone, as PyTorch's counter does). Each
 size is trained as `procmodel train` does, by Lightning from rows that live on the GPU; beside it the same steps on one
-batch that is there, recorded as a CUDA graph and, for what that is worth, kernel by kernel.
+batch that is there, recorded as a CUDA graph and, for what that is worth, kernel by kernel. Each way takes so many
+batches that the arithmetic alone lasts some seconds; recording the graph, judging and storing an epoch count too.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import logging
 import sys
 import time
 from dataclasses import dataclass, replace
+from math import ceil
 from statistics import median
 from typing import Any
 
@@ -21,6 +23,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.contract import Outcome, run_experiment
 from experiments.training_speed import ON_GPU, SEED, SETTINGS, bare, endless, fresh, record, trained
+from procmodel.data.dataset import Stretch
+from procmodel.data.windows import Windows
 from procmodel.errors import ProcmodelError
 from procmodel.training.feed import Batch, Feed
 from procmodel.training.module import Fit
@@ -28,11 +32,13 @@ from procmodel.training.settings import Settings
 from procmodel.training.step import Loss
 
 REPEATS = 3
+LEAST_SECONDS = 4.0
+"""Of arithmetic in one repeat."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """One model and its batch; `batches` of one repeat."""
+    """One model and its batch; `batches` of an epoch, at least."""
 
     name: str
     latent: int
@@ -49,7 +55,7 @@ class Size:
 SIZES = (
     Size(name="default", latent=16, hidden=64, batch=128, batches=400),
     Size(name="medium", latent=64, hidden=512, batch=1024, batches=100),
-    Size(name="large", latent=256, hidden=4096, batch=2048, batches=20),
+    Size(name="large", latent=256, hidden=4096, batch=2048, batches=10),
 )
 
 
@@ -65,9 +71,9 @@ def study(quick: bool) -> Outcome:
     table = {}
     for size in SIZES:
         table[size.name] = {
-            precision: _measured(
-                replace(size, batches=3) if quick else size, precision, rate, repeats=1 if quick else REPEATS
-            )
+            precision: _measured(replace(size, batches=3), precision, rate, repeats=1, least_seconds=0.0)
+            if quick
+            else _measured(size, precision, rate)
             for precision, rate in rates.items()
         }
         lines += [_line(size.name, precision, each) for precision, each in table[size.name].items()]
@@ -91,22 +97,25 @@ def product_rate(dtype: torch.dtype, n: int = 8192) -> float:
     return median(rates)
 
 
-def _measured(size: Size, precision: str, rate: float, repeats: int) -> dict[str, Any]:
+def _measured(
+    size: Size, precision: str, rate: float, repeats: int = REPEATS, least_seconds: float = LEAST_SECONDS
+) -> dict[str, Any]:
     """Windows per second by the way, and the share of the rate that the training reaches."""
     gc.collect()  # the graphs of the size before
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     settings = size.settings(half=precision == "bfloat16")
     windows, train, held = record()
-    feed = Feed(windows, [train], [held], settings)
-    feed.trainer = None
-    batch = next(endless(feed))
+    batch = next(endless(_feed(windows, train, held, settings)))
     operations = operations_of(settings, batch)
+    per_second = bare(batch, settings) / settings.batch
+    settings = replace(settings, batches=max(settings.batches, ceil(least_seconds * per_second / settings.epochs)))
+    feed = _feed(windows, train, held, settings)
     runs = {
         "training": [trained(feed, settings) for _ in range(repeats)],
         "one batch, recorded": [bare(batch, settings) for _ in range(repeats)],
         "one batch, kernel by kernel": [
-            bare(batch, replace(settings, batches=settings.batches // 10 + 1), record=False)
+            bare(batch, replace(settings, batches=settings.batches // 20 + 1), record=False)
         ],
     }
     speed = {way: median(values) for way, values in runs.items()}
@@ -115,10 +124,17 @@ def _measured(size: Size, precision: str, rate: float, repeats: int) -> dict[str
         "repeats": runs,
         "parameters": sum(weight.numel() for weight in fresh(settings).parameters()),
         "operations_per_batch": operations,
+        "batches": settings.epochs * settings.batches,
         "share_of_rate": {way: value / settings.batch * operations / rate for way, value in speed.items()},
         "share_of_preloaded": speed["training"] / speed["one batch, recorded"],
         "peak_memory_gb": torch.cuda.max_memory_allocated() / 1e9,
     }
+
+
+def _feed(windows: Windows, train: Stretch, held: Stretch, settings: Settings) -> Feed:
+    feed = Feed(windows, [train], [held], settings)
+    feed.trainer = None
+    return feed
 
 
 def operations_of(settings: Settings, batch: Batch) -> float:
