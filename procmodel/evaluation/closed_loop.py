@@ -1,7 +1,8 @@
 """Closed-loop trials on a reference plant, paired: every controller meets the same weather.
 
 Each seed fixes disturbances, sensor noise, setpoints and the time before the trial, in which the operator runs the
-plant so that there is a history.
+plant so that there is a history. The operator stays at the console: where a controller leaves a row to the operator, as
+advice does while it holds, the plant is run as it was before.
 
 Shapes: T rows of the trial, R rows with the time before it, C tags, U MVs, Y CVs.
 """
@@ -46,15 +47,15 @@ def run_trials(
         seeds: Not those of the record that a model was trained on: the same seed is the same weather.
         rows: Of each trial.
         warmup: Rows under the operator before, at least one; as many as a controller wants to see.
-        setpoints: By rows and seed, [T, Y]; None takes the plant's task, or else what its operator is asked for.
+        setpoints: By rows and seed, [T, Y], of the trial and the time before. None takes the plant's task for the
+            trial, or else what its operator is asked for, as ever before the trial.
     """
-    schedule = setpoints or reference.task or reference.setpoints
     trials: dict[str, list[Trial]] = {controller.name: [] for controller in controllers}
     total, done = len(controllers) * len(seeds) * rows, 0
     for seed in seeds:
         for controller in controllers:
-            episode = _Run(reference, seed, rows, max(warmup, 1), schedule)
-            controller.reset(Episode(reference=reference, seed=seed, operator=episode.operator))
+            episode = _Run(reference, seed, rows, max(warmup, 1), setpoints)
+            controller.reset(Episode(reference=reference, seed=seed))
             for row in range(rows):
                 episode.tick(controller)
                 if progress is not None:
@@ -73,11 +74,16 @@ def run_trials(
 class _Run:
     """One controller through one episode, after the operator has run the plant for `warmup` rows."""
 
-    def __init__(self, reference: ReferencePlant, seed: int, rows: int, warmup: int, schedule: Schedule) -> None:
+    def __init__(self, reference: ReferencePlant, seed: int, rows: int, warmup: int, schedule: Schedule | None) -> None:
         plant, count = reference.plant, warmup + rows
         self._reference, self._seed, self._warmup, self._at = reference, seed, warmup, 0
-        self._weather, self._setpoints = reference.disturbances(count, seed), schedule(count, seed)
-        self._simulator, self.operator = Simulator(reference, seed=seed), reference.operator(seed)
+        self._weather = reference.disturbances(count, seed)
+        self._setpoints = (schedule or reference.setpoints)(count, seed)
+        if schedule is None and reference.task is not None:
+            # A task comes faster than operators are asked in a record: at its pace they would take the plant to where
+            # no record has been before the trial begins.
+            self._setpoints = np.concatenate([self._setpoints[:warmup], reference.task(rows, seed)])
+        self._simulator, self._operator = Simulator(reference, seed=seed), reference.operator(seed)
         self._measured = np.empty((count, len(plant.columns)))
         self._interval = max(1, round((plant.advice.every or plant.sample_time) / plant.sample_time))
         self._readings: list[Reading] = []
@@ -86,10 +92,10 @@ class _Run:
         self._cpu_seconds: list[float] = []
         self._held: list[bool] = []
         self._holds: list[tuple[int, str]] = []
-        row = self._simulator.look(self._weather.d[0], self._weather.w[0]).row
-        for t in range(warmup):
-            row = self._move(self.operator.act(row, self._setpoints[t])).row
-        self._decision = Decision(u=self._simulator.held)
+        self._decision = Decision(u=None)
+        self._row = self._simulator.look(self._weather.d[0], self._weather.w[0]).row
+        for _ in range(warmup):
+            self._move()
 
     def tick(self, controller: Controller) -> None:
         """One row: a decision where one is due, then the plant."""
@@ -101,7 +107,7 @@ class _Run:
             self._cpu_seconds.append(time.process_time() - cpu)
             if self._decision.hold is not None:
                 self._holds.append((t, self._decision.hold))
-        reading = self._move(self._decision.u)
+        reading = self._move()
         asked = self._setpoints[self._at - 1]
         self._cost.append(self._reference.stage_cost(reading.y, reading.u, previous, asked))
         self._held.append(self._decision.hold is not None)
@@ -131,9 +137,12 @@ class _Run:
             figures=loop_figures(cost, traces(self._reference, y, margins), u, spans, plant.sample_time, held),
         )
 
-    def _move(self, u: Array) -> Reading:
+    def _move(self) -> Reading:
+        """One row as decided; the operator looks at every row, so that loops in manual know what was set."""
+        by_hand = self._operator.act(self._row, self._setpoints[self._at])
+        u = by_hand if self._decision.u is None else self._decision.u
         reading = self._simulator.tick(u, self._weather.d[self._at], self._weather.w[self._at])
-        self._measured[self._at] = reading.row
+        self._measured[self._at] = self._row = reading.row
         self._at += 1
         return reading
 

@@ -17,7 +17,7 @@ from procmodel.control.plan import Plan
 from procmodel.control.prepared import Prepared
 from procmodel.evaluation.oracle import Oracle
 from procmodel.runtime.loop import Advisor
-from procmodel.simulation import Operator, ReferencePlant
+from procmodel.simulation import ReferencePlant
 
 Array = np.ndarray
 
@@ -50,11 +50,11 @@ class Decision:
     """What a controller decides.
 
     Attributes:
-        u: MVs to hold during the next row, [U].
+        u: MVs until the next decision, [U]; None leaves them to the plant's operator, row by row.
         hold: Why nothing was advised; None for a decision.
     """
 
-    u: Array
+    u: Array | None
     hold: str | None = None
 
 
@@ -64,12 +64,10 @@ class Episode:
 
     Attributes:
         seed: Of disturbances, sensors, setpoints and operator.
-        operator: Who ran the plant until now and knows it as it is.
     """
 
     reference: ReferencePlant
     seed: int
-    operator: Operator
 
 
 class Controller(Protocol):
@@ -77,7 +75,7 @@ class Controller(Protocol):
 
     Attributes:
         name: In results and figures.
-        every_row: Asked in every row, as an operator is; otherwise once per advice interval of the plant file.
+        every_row: Asked in every row, as a PI loop is; otherwise once per advice interval of the plant file.
     """
 
     name: str
@@ -109,13 +107,13 @@ class OperatorControl:
     """The plant's own operator goes on."""
 
     name = "operator"
-    every_row = True
+    every_row = False
 
     def reset(self, episode: Episode) -> None:
-        self._operator = episode.operator
+        """Nothing to forget."""
 
     def act(self, observation: Observation) -> Decision:
-        return Decision(u=self._operator.act(observation.rows[-1], observation.setpoints))
+        return Decision(u=None)
 
 
 class OracleControl:
@@ -137,7 +135,7 @@ class OracleControl:
 
 
 class AdviceControl:
-    """Follows the advice of the loop that runs in the control room; a hold leaves the MVs where they are.
+    """Follows the advice of the loop that runs in the control room; a hold leaves the plant to its operator, if any.
 
     Args:
         advisor: With its model and optimizer.
@@ -158,6 +156,7 @@ class AdviceControl:
 
     def reset(self, episode: Episode) -> None:
         self._previous = self._prepared = None
+        self._attended = episode.reference.attended
 
     def act(self, observation: Observation) -> Decision:
         plant = self._advisor.plant
@@ -177,7 +176,7 @@ class AdviceControl:
         if self._prepares and self._previous is not None:
             self._prepared = self._advisor.prepare(rows, self._previous, setpoints=setpoints)
         if not advice.is_move:
-            return Decision(u=observation.u_previous, hold=advice.reason)
+            return Decision(u=None if self._attended else observation.u_previous, hold=advice.reason)
         return Decision(u=np.array([advice.setpoints[name] for name in plant.mvs]))
 
 

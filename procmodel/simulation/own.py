@@ -57,7 +57,8 @@ def own_plant(
         make: Makes the simulator at rest under `u0` and `d0`, anew for every run.
         noise: Standard deviation of each sensor's noise [unit], [C] in the order of the plant file; None: 0.1 % of each
             CV's and DV's span.
-        operator: By seed; None: a hand that moves each MV anywhere within its limits, every half hour of rows.
+        operator: By seed; None: a hand that moves each MV anywhere within its limits, every half hour of rows. Nothing
+            is left to such a hand in a trial: where there is no advice MVs stay as they are.
         disturbances: DVs by rows and seed, [T, V]; None: they stay at `d0`.
         setpoints: By rows and seed, [T, Y], NaN where there is none; None: those of the plant file.
         hourly_cost: True cost [currency/h] of CVs and MVs; None: setpoints are tracked.
@@ -105,6 +106,7 @@ def own_plant(
         substeps=1,
         row=lambda: _Row(plant, make()),
         operator=operator or (lambda seed: _hands(plant, seed)),
+        attended=operator is not None,
         disturbances=lambda rows, seed: Disturbances(d=measured(rows, seed), w=np.zeros((rows, 0))),
         setpoints=setpoints or (lambda rows, seed: np.tile(targets, (rows, 1))),
         hourly_cost=hourly_cost,

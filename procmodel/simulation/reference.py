@@ -96,6 +96,7 @@ class ReferencePlant:
         element_rows: Rows per collocation element of the oracle, for a plant whose fast parts would ask for too many
             Runge-Kutta steps; 0: it takes these.
         operator: Makes the operator of a seed.
+        attended: Whether the plant can be left to that operator; otherwise it is a hand that makes a record.
         disturbances, setpoints: By rows and seed; `setpoints` is [T, Y], NaN where a CV has none.
         task: Setpoints of a closed-loop trial, as `setpoints`; None: those the operator is asked for.
         hourly_cost: True economic cost [currency/h] of CVs [Y] and MVs [U]; None where setpoints are tracked.
@@ -120,6 +121,7 @@ class ReferencePlant:
     operator: Callable[[int], Operator]
     disturbances: Callable[[int, int], Disturbances]
     setpoints: Callable[[int, int], np.ndarray]
+    attended: bool = True
     row: Callable[[], Row] | None = None
     element_rows: int = 0
     hourly_cost: Callable[[Any, Any], Any] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -77,6 +77,15 @@ def test_the_operators_trial_is_the_end_of_the_operators_own_run(name: str) -> N
     np.testing.assert_array_equal(trial.setpoints, run.setpoints[25:])
 
 
+@pytest.mark.parametrize("name", REFERENCE_PLANTS)
+def test_the_time_before_a_trial_is_what_a_record_of_the_plant_holds(name: str) -> None:
+    """A task comes faster than operators are ever asked; at its pace they end where no record has been."""
+    reference, seen = reference_plant(name), []
+    look = FunctionControl("look", lambda now: seen.append(now.rows.copy()) or Decision(u=None))  # type: ignore[func-returns-value]
+    run_trials(reference, [look], seeds=[9], rows=1, warmup=300)
+    np.testing.assert_array_equal(seen[0], operate(reference, rows=300, seed=9).rows)
+
+
 def test_hold_leaves_the_moves_where_the_operator_had_them() -> None:
     result = run_trials(TANK, [HoldControl()], seeds=[3], rows=30, warmup=20, setpoints=TANK.setpoints)
     trial = result.trials["hold"][0]
@@ -125,12 +134,13 @@ class FakeAdvisor:
         return Advice(action=Action.MOVE, reason="go", at=at, expires=until, plant="p", moves=moves), "the plan"
 
 
-def test_advice_is_followed_and_a_hold_keeps_the_moves_and_is_counted_with_its_reason() -> None:
+def test_advice_is_followed_and_a_hold_is_the_operators_and_is_counted_with_its_reason() -> None:
     advisor = FakeAdvisor(plant=TANK.plant)
     result = run_trials(TANK, [AdviceControl(advisor, history=4)], seeds=[3], rows=9, warmup=10)  # type: ignore[arg-type]
     trial, told = result.trials["advice"][0], result.to_dict()["advice"]
-    np.testing.assert_array_equal(trial.u, np.full((9, 2), 3.25))
     interval = round((TANK.plant.advice.every or 5.0) / 5.0)
+    np.testing.assert_array_equal(trial.u[:interval], np.full((interval, 2), 3.25))
+    assert np.abs(np.diff(trial.u[interval:], axis=0)).min() > 0  # the loops again, in every row
     holds = -(-9 // interval) - 1
     assert told["holds"] == holds
     assert told["hold_reasons"] == {"the model is surprised": holds}
@@ -139,6 +149,26 @@ def test_advice_is_followed_and_a_hold_keeps_the_moves_and_is_counted_with_its_r
     assert advisor.calls[0]["setpoints"].keys() == {"LI101.PV", "LI102.PV"}  # LI103 has none
     # A plan that became no move is forgotten.
     assert [call["previous"] for call in advisor.calls[:3]] == [None, "the plan", None]
+
+
+def test_a_hold_leaves_moves_where_they_are_on_a_plant_that_nobody_runs() -> None:
+    unattended = replace(TANK, attended=False)  # its operator would move anything anywhere, for a record's sake
+    trial = run_trials(
+        unattended, [AdviceControl(FakeAdvisor(plant=TANK.plant), history=4)], seeds=[3], rows=9, warmup=10
+    )  # type: ignore[arg-type]
+    np.testing.assert_array_equal(trial.trials["advice"][0].u, np.full((9, 2), 3.25))
+
+
+@pytest.mark.parametrize("name", REFERENCE_PLANTS)
+def test_an_operator_who_takes_over_does_so_without_a_bump(name: str) -> None:
+    """However long somebody else moved it: a loop that kept the error of then would answer all since at once."""
+    reference, rows, handover = reference_plant(name), 140, 40
+    usual = np.abs(np.diff(operate(reference, rows=2000, seed=4).u, axis=0)).max(axis=0)
+    still = FunctionControl("still", lambda seen: Decision(u=seen.u_previous if seen.t < handover else None))
+    for trial in run_trials(reference, [still], seeds=[4, 5], rows=rows, warmup=30).trials["still"]:
+        change = np.abs(np.diff(trial.u, axis=0))
+        assert change[: handover - 1].max() == 0.0 < change[handover - 1 :].max()
+        assert np.all(change[handover - 1] <= usual)
 
 
 def test_costs_limits_and_ratios_are_those_of_the_true_values() -> None:
@@ -175,9 +205,9 @@ def test_the_plants_own_task_is_set_unless_another_is_given() -> None:
 
     given = run_trials(TANK, [HoldControl()], seeds=[2], rows=5, warmup=3, setpoints=ask).trials["hold"][0]
     np.testing.assert_array_equal(given.setpoints, ask(5, 2))
-    own = run_trials(TANK, [HoldControl()], seeds=[2], rows=5, warmup=3).trials["hold"][0]
+    own = run_trials(TANK, [HoldControl()], seeds=[2], rows=200, warmup=3).trials["hold"][0]
     assert TANK.task is not None
-    np.testing.assert_array_equal(own.setpoints, TANK.task(8, 2)[3:])
+    np.testing.assert_array_equal(own.setpoints, TANK.task(200, 2))
 
 
 def test_progress_counts_every_row_of_every_controller() -> None:
