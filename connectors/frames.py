@@ -15,7 +15,8 @@ from connectors.cells import numbers, qualities
 from connectors.layouts import Layout
 from connectors.options import TableOptions
 from connectors.stamp_formats import written_of
-from connectors.stamps import UTC_TIME, Mark, Stamping, stripped
+from connectors.stamp_text import stripped
+from connectors.stamps import UTC_TIME, Mark, Stamping
 from procmodel.data.samples import Quality
 
 SAMPLES = {

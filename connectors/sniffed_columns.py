@@ -11,7 +11,7 @@ import polars as pl
 
 from connectors.cells import OPC_DA_CODES, QUALITY_WORDS, is_code
 from connectors.stamp_formats import STAMP
-from connectors.stamps import stripped
+from connectors.stamp_text import stripped
 from procmodel.data.exports import Question
 from procmodel.data.samples import Quality
 

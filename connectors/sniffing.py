@@ -16,8 +16,7 @@ from connectors.options import SheetOptions, TableOptions
 from connectors.record import TableHistorian
 from connectors.sniffed_columns import Column, decimals_of, quality_of
 from connectors.sniffed_layouts import Guess, guessed
-from connectors.stamp_formats import Written, written_of
-from connectors.stamps import format_question
+from connectors.stamp_formats import Written, format_question, written_of
 from connectors.tables import Table
 from procmodel.data.exports import Question, Shape
 from procmodel.errors import HistorianError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -114,3 +115,19 @@ def _format(style: dict[str, object], *, months_first: bool) -> str:
         written += (" %p" if style["half_gap"] else "%p") if style["half"] else ""
         written += (" %z" if style["zone_gap"] else "%z") if style["zone"] else ""
     return written
+
+
+def format_question(written: Written) -> str:
+    """What to write in the plant file where the column does not tell how its stamps are written."""
+    key = "history.options.time.format"
+    if written.contradicts:
+        days, months = written.contradicts
+        return f"Days come first in {days!r} and months in {months!r}: export the files of two writers apart."
+    if written.undecided:
+        formats, other = said(written.formats), said(written.month_first)
+        return f"Day or month may come first: set {key} to {formats} or to {other}."
+    return f"Set {key}, such as '%d/%m/%Y %H:%M:%S'."
+
+
+def said(formats: Sequence[str]) -> str:
+    return repr(formats[0] if len(formats) == 1 else list(formats))

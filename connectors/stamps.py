@@ -13,7 +13,8 @@ import polars as pl
 
 from connectors.clock_change import second_pass
 from connectors.options import Ambiguous, TimeOptions
-from connectors.stamp_formats import Written, written_of
+from connectors.stamp_formats import Written, format_question, said, written_of
+from connectors.stamp_text import by_format, numeric_zone, parsed_by, stripped
 from procmodel.errors import HistorianError, PlantFileError
 
 UTC_TIME = pl.Datetime("us", "UTC")
@@ -132,9 +133,11 @@ class Stamping:
             return self._formatted(column, [formats] if isinstance(formats, str) else formats, stream, bias)
         text = column.str.replace("T", " ", literal=True).str.replace(",", ".", literal=True)
         zoned = column.str.contains(_ZONE)  # null where the cell is empty
-        local, absolute = _parsed(text.set(zoned, None), _ISO), _no_times(len(text))
+        local, absolute = parsed_by(text.set(zoned, None), _ISO), _no_times(len(text))
         if zoned.any():
-            absolute = _parsed(_numeric_zone(text.set(~zoned, None)), [f"{each}%z" for each in _ISO[:2]]).cast(UTC_TIME)
+            absolute = parsed_by(numeric_zone(text.set(~zoned, None)), [f"{each}%z" for each in _ISO[:2]]).cast(
+                UTC_TIME
+            )
         unread = column.is_not_null() & local.is_null() & absolute.is_null()
         if unread.any():
             written = written_of(column)
@@ -154,7 +157,7 @@ class Stamping:
             left = column.set(local.is_not_null() | absolute.is_not_null(), None)
             if left.null_count() == len(left):
                 break
-            parsed = _by_format(left, each)
+            parsed = by_format(left, each)
             if "%z" in each:
                 absolute = absolute.zip_with(absolute.is_not_null(), parsed.cast(UTC_TIME))
             else:
@@ -164,7 +167,7 @@ class Stamping:
             unread=column.is_not_null() & local.is_null() & absolute.is_null(),
             say=lambda cell, row: (
                 f"{self.place}: time cell {cell!r} (sample {row}) does not fit "
-                f"history.options.time.format {_said(written)}. Correct the format, or mend the cell."
+                f"history.options.time.format {said(written)}. Correct the format, or mend the cell."
             ),
         )
         if local.null_count() == len(local):
@@ -282,80 +285,8 @@ def _no_times(count: int) -> pl.Series:
     return pl.Series([None] * count, dtype=UTC_TIME)
 
 
-def _by_format(column: pl.Series, written: str) -> pl.Series:
-    """Stamps by one format; null where it does not fit.
-
-    Raises:
-        PlantFileError: it is no format.
-    """
-    # Python's %f is microseconds; the parser here spells a fraction of any length %.f.
-    parser_format = written.replace(".%f", "%.f").replace(",%f", "%.f")
-    text = column.str.replace(",", ".", literal=True) if ",%f" in written else column
-    try:
-        if "%z" in parser_format:
-            parsed = _numeric_zone(text).str.to_datetime(parser_format, strict=False, time_unit="us")
-        elif "%H" in parser_format or "%I" in parser_format or "%T" in parser_format:
-            parsed = text.str.to_datetime(parser_format, strict=False, time_unit="us")
-        else:
-            parsed = text.str.to_date(parser_format, strict=False).cast(pl.Datetime("us"))
-    except pl.exceptions.PolarsError as error:
-        raise PlantFileError(f"history.options.time.format {written!r} cannot be used: {error}.") from error
-    return _of_our_age(parsed)
-
-
-def _of_our_age(parsed: pl.Series) -> pl.Series:
-    """%Y takes the 24 of 31/05/24 for the year 24: that is another format, not another age."""
-    return parsed.set((parsed.dt.year() < 1900).fill_null(False), None)
-
-
-def _parsed(text: pl.Series, formats: Sequence[str]) -> pl.Series:
-    """Stamps by the first format that fits each; null where none does."""
-    found: list[pl.Series] = []
-    for each in formats:
-        if "%H" in each:
-            found.append(text.str.to_datetime(each, strict=False, time_unit="us"))
-        else:
-            found.append(text.str.to_date(each, strict=False).cast(pl.Datetime("us")))
-        found[-1] = _of_our_age(found[-1])
-        if found[-1].null_count() == text.null_count():
-            return found[-1]
-    return pl.select(pl.coalesce(found)).to_series()
-
-
-def _numeric_zone(text: pl.Series) -> pl.Series:
-    """Z, +01 and -0330 as +00:00, +01:00 and -03:30, which is all that the parser takes."""
-    return (
-        text.str.replace(r"\s*[Zz]$", "+00:00")
-        .str.replace(r"\s*([+-]\d{2}):?(\d{2})$", "$1:$2")
-        .str.replace(r"(:\d{2}(?:\.\d+)?)\s*([+-]\d{2})$", "$1$2:00")
-    )
-
-
-def stripped(text: pl.Series) -> pl.Series:
-    """Without blanks around, empty cells null; looked for first, since most exports have none and stripping is slow."""
-    if text.str.contains(r"^\s|\s$").any():
-        text = text.str.strip_chars()
-    return text.set(text == "", None)
-
-
 def _refuse(column: pl.Series, *, unread: pl.Series, say: Callable[[str, int], str]) -> None:
     """Raise about the first cell that could not be read."""
     if unread.any():
         row = int(unread.arg_max() or 0)
         raise HistorianError(say(column[row], row + 1))
-
-
-def format_question(written: Written) -> str:
-    """What to write in the plant file where the column does not tell how its stamps are written."""
-    key = "history.options.time.format"
-    if written.contradicts:
-        days, months = written.contradicts
-        return f"Days come first in {days!r} and months in {months!r}: export the files of two writers apart."
-    if written.undecided:
-        formats, other = _said(written.formats), _said(written.month_first)
-        return f"Day or month may come first: set {key} to {formats} or to {other}."
-    return f"Set {key}, such as '%d/%m/%Y %H:%M:%S'."
-
-
-def _said(formats: Sequence[str]) -> str:
-    return repr(formats[0] if len(formats) == 1 else list(formats))
