@@ -35,7 +35,7 @@ from experiments.label_pools import (
 from experiments.learned import Learned, learned
 from procmodel.constraints.calibration import allowances, least_labels
 from procmodel.constraints.features import Features, candidates
-from procmodel.constraints.fit import HeadSamples, excess, learn, told
+from procmodel.constraints.fit import HeadSamples, excess, learn
 from procmodel.errors import LabelError
 from procmodel.training.calibrate import learn_head
 
@@ -77,8 +77,8 @@ def _covered(
     dipped: dict[float, list[np.ndarray]] = {c: [] for c in confidences}
     kept: dict[float, list[float]] = {c: [] for c in confidences}
     for each in given:
-        features, flat, told_NH = learn(HEAD, "regression", families, each)
-        found_NH = told(features, flat, test.ahead_NHD)
+        blend, told_NH = learn(HEAD, "regression", families, each)
+        found_NH = blend.told(test.ahead_NHD)
         for c in confidences:
             allowance = allowances(excess("regression", told_NH, each.margins_N), c, constraint=HEAD, first=0)
             true[c].append(np.mean(test.true_N[:, None] >= found_NH - allowance, axis=0))
@@ -125,8 +125,8 @@ def _judged(kind: str, families: list[Features], given: HeadSamples, test: Pool)
     """Rates without an allowance, and by confidence those with it, or why it is refused."""
     unsafe = test.true_N < 0
     with np.errstate(invalid="ignore"):  # of two labels, one left out: nothing is left to choose a strength by
-        features, flat, told_NH = learn(HEAD, kind, families, given)
-    found_NH = told(features, flat, test.ahead_NHD)
+        blend, told_NH = learn(HEAD, kind, families, given)
+    found_NH = blend.told(test.ahead_NHD)
     judged: dict[Any, Any] = {"plain": _rates(found_NH, unsafe)}
     counted_NH = excess(kind, told_NH, given.margins_N)
     for c in CONFIDENCES:

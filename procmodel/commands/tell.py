@@ -150,7 +150,7 @@ def head(name: str, facts: Mapping[str, Any]) -> None:
         judged = f"judged on labels of {facts['campaigns']} campaigns, each left out whole"
     else:
         judged = "judged on labels left out in blocks of time: of another campaign nothing is known, all are of one"
-    classes = not facts["form"].startswith(("latent", "whitened", "guides"))
+    classes = facts["form"].startswith(("logistic on ", "hinge on "))
     print(f"{name}: {many(facts['labels'], 'label')}, {facts['form']}; {judged}")
     wrong, right = ("misjudged share", "2 AUC - 1") if classes else ("error", "share of variance explained")
     unit = "" if classes else f" {facts['unit']}"
