@@ -61,10 +61,10 @@ class Reader:
         if not batch.num_rows:
             return
         block = self._blocks.of(batch)
-        if len(self._spans) == 1:
+        if len(self._spans) == 1 and (not len(self._ends) or block.times_N.max() <= self._ends[0]):
             self._accumulators[0].take(block, self._worst)
             return
-        # A sample after one span's end and up to the next one's is carried into the next.
+        # A sample after one span's end and up to the next one's is carried into the next; after the last nobody asked.
         span_N = np.searchsorted(self._ends, block.times_N, side="left")
         for s in np.unique(span_N):
             if s < len(self._spans):

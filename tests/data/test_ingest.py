@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -103,6 +104,25 @@ def test_a_record_conditioned_out_of_core_is_the_one_in_memory(
     assert [(s.name, s.start, s.stop, s.began) for s in stored.stretches] == [("record", 0, whole.rows, whole.start)]
     assert stored.manifest["sampling"] == whole.manifest["sampling"]
     assert list(tmp_path.iterdir()) == [tmp_path / "d"]  # nothing of the spool is left
+
+
+@pytest.mark.parametrize("batch", [97, 1_000_000])
+def test_a_historian_that_goes_on_after_the_end_changes_nothing(
+    batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "_WINDOW", 1)
+    start, end = (T0 + timedelta(seconds=s) for s in (2_000, 6_000))
+    kept = condition(PLANT, OrderedHistorian(record(2), batch), start=start, end=end)
+    read = OrderedHistorian.read
+    monkeypatch.setattr(OrderedHistorian, "read", lambda self, query: read(self, replace(query, end=None)))
+    assert_same = np.testing.assert_array_equal
+    for found in (
+        condition(PLANT, OrderedHistorian(record(2), batch), start=start, end=end),
+        load_dataset(ingest(PLANT, OrderedHistorian(record(2), batch), tmp_path / "d", start=start, end=end), PLANT),
+    ):
+        assert_same(found.values, kept.values)
+        assert_same(found.good_fraction, kept.good_fraction)
+        assert_same(found.ages, kept.ages)
 
 
 def test_a_promise_of_order_that_is_not_kept_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
