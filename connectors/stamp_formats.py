@@ -130,4 +130,5 @@ def format_question(written: Written) -> str:
 
 
 def said(formats: Sequence[str]) -> str:
+    """As it stands in a plant file."""
     return repr(formats[0] if len(formats) == 1 else list(formats))

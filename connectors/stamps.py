@@ -135,9 +135,8 @@ class Stamping:
         zoned = column.str.contains(_ZONE)  # null where the cell is empty
         local, absolute = parsed_by(text.set(zoned, None), _ISO), _no_times(len(text))
         if zoned.any():
-            absolute = parsed_by(numeric_zone(text.set(~zoned, None)), [f"{each}%z" for each in _ISO[:2]]).cast(
-                UTC_TIME
-            )
+            with_zone = [f"{each}%z" for each in _ISO[:2]]
+            absolute = parsed_by(numeric_zone(text.set(~zoned, None)), with_zone).cast(UTC_TIME)
         unread = column.is_not_null() & local.is_null() & absolute.is_null()
         if unread.any():
             written = written_of(column)

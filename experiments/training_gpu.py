@@ -69,12 +69,10 @@ def study(quick: bool) -> Outcome:
     rates = {"single": product_rate(torch.float32), "bfloat16": product_rate(torch.bfloat16)}
     lines = [f"products of 8,192: {name} {rate / 1e12:.0f} TFLOP/s" for name, rate in rates.items()]
     table = {}
-    for size in SIZES:
+    repeats, seconds = (1, 0.0) if quick else (REPEATS, LEAST_SECONDS)
+    for size in (replace(size, batches=3) if quick else size for size in SIZES):
         table[size.name] = {
-            precision: _measured(replace(size, batches=3), precision, rate, repeats=1, least_seconds=0.0)
-            if quick
-            else _measured(size, precision, rate)
-            for precision, rate in rates.items()
+            precision: _measured(size, precision, rate, repeats, seconds) for precision, rate in rates.items()
         }
         lines += [_line(size.name, precision, each) for precision, each in table[size.name].items()]
         print("\n".join(lines[-2:]), file=sys.stderr, flush=True)
@@ -97,9 +95,7 @@ def product_rate(dtype: torch.dtype, n: int = 8192) -> float:
     return median(rates)
 
 
-def _measured(
-    size: Size, precision: str, rate: float, repeats: int = REPEATS, least_seconds: float = LEAST_SECONDS
-) -> dict[str, Any]:
+def _measured(size: Size, precision: str, rate: float, repeats: int, least_seconds: float) -> dict[str, Any]:
     """Windows per second by the way, and the share of the rate that the training reaches."""
     gc.collect()  # the graphs of the size before
     torch.cuda.empty_cache()

@@ -19,8 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from procmodel.constraints.classes import Flat
-from procmodel.constraints.features import Features
+from procmodel.constraints.features import Features, Flat
 
 _STEEP = 4.0
 _NAMED = 0.05
@@ -56,9 +55,9 @@ class Blend:
     def told(self, ahead_NHD: np.ndarray) -> np.ndarray:
         """Margin or score of latents, [N, 1 + H]."""
         flat_ND = ahead_NHD.reshape(-1, ahead_NHD.shape[2])
-        each = zip(self.shares, self.families, self.flats, strict=True)
-        told: np.ndarray = sum(share * flat.score(features.of(flat_ND)) for share, features, flat in each)  # type: ignore[assignment]
-        return told.reshape(ahead_NHD.shape[:2])
+        parts = zip(self.families, self.flats, strict=True)
+        scores = [flat.score(features.of(flat_ND)) for features, flat in parts]
+        return np.asarray(np.tensordot(self.shares, scores, 1)).reshape(ahead_NHD.shape[:2])
 
     def collapse(self) -> tuple[np.ndarray, float, np.ndarray, np.ndarray, np.ndarray]:
         """Linear part [D], offset, bent directions [Q, D], their centre [Q] and curvature [Q, Q]."""

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from procmodel.constraints.blend import Blend
 from procmodel.constraints.blocks import Blocks
-from procmodel.constraints.features import Features, choose
+from procmodel.constraints.features import Features, Flat, choose
 from procmodel.errors import GateError, LabelError
 
 STRENGTHS = np.logspace(-2, 1, 4)
@@ -39,17 +40,6 @@ class Labelled:
         return replace(
             self, ahead_NHD=self.ahead_NHD[kept_N], safe_N=self.safe_N[kept_N], blocks=self.blocks.only(kept_N)
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Flat:
-    """Weights of the features [F] and an offset: the score is positive where it is safe."""
-
-    weights_F: np.ndarray
-    offset: float
-
-    def score(self, features_NF: np.ndarray) -> np.ndarray:
-        return np.asarray(features_NF @ self.weights_F + self.offset)
 
 
 def fit_flat(kind: str, features_NF: np.ndarray, safe_N: np.ndarray, strength: float) -> Flat:
@@ -102,8 +92,8 @@ def _loss_model(kind: str, margin_N: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return -np.maximum(1.0 - margin_N, 0.0), (margin_N < 1.0).astype(float)
 
 
-def classify(name: str, kind: str, families: list[Features], labelled: Labelled) -> tuple[Features, Flat, np.ndarray]:
-    """Features, weights, and the scores [N, 1 + H] of each label by heads that never saw its fold.
+def classify(name: str, kind: str, families: list[Features], labelled: Labelled) -> tuple[Blend, np.ndarray]:
+    """What tells the classes, and the scores [N, 1 + H] of each label by heads that never saw its fold.
 
     Raises:
         LabelError: All labels are of one kind.
@@ -114,22 +104,18 @@ def classify(name: str, kind: str, families: list[Features], labelled: Labelled)
             f"Constraint {name!r}: {unsafe} of its {len(labelled.safe_N)} labels are unsafe. A {kind} head needs both "
             "kinds; label some of the other."
         )
-    features, flat = _chosen(kind, families, labelled)
     score_NH = np.full(labelled.ahead_NHD.shape[:2], np.nan)
     for out_N in labelled.blocks.folds():
         kept = labelled.only(~out_N)
         if len(np.unique(kept.safe_N)) < 2:  # only labels of one kind are left: it says nothing of the other
             score_NH[out_N] = kept.safe_N[0]
             continue
-        chosen, without = _chosen(kind, families, kept)
-        ahead_NHD = labelled.ahead_NHD[out_N]
-        flat_NF = chosen.of(ahead_NHD.reshape(-1, ahead_NHD.shape[2]))
-        score_NH[out_N] = without.score(flat_NF).reshape(ahead_NHD.shape[:2])
-    return features, flat, score_NH
+        score_NH[out_N] = _chosen(kind, families, kept).told(labelled.ahead_NHD[out_N])
+    return _chosen(kind, families, labelled), score_NH
 
 
-def _chosen(kind: str, families: list[Features], labelled: Labelled) -> tuple[Features, Flat]:
-    """Family and strength by their left-out loss."""
+def _chosen(kind: str, families: list[Features], labelled: Labelled) -> Blend:
+    """One family, and its strength, by their left-out loss."""
     every = list(labelled.blocks.folds())
     parts = [np.any(every[i::_PARTS], axis=0) for i in range(min(_PARTS, len(every)))]
 
@@ -140,7 +126,8 @@ def _chosen(kind: str, families: list[Features], labelled: Labelled) -> tuple[Fe
 
     features = choose(families, lambda each: by_strength(each)[0], count=len(labelled.safe_N))
     strength = by_strength(features)[1]
-    return features, fit_flat(kind, features.of(labelled.ahead_NHD[:, 0]), labelled.safe_N, strength)
+    flat = fit_flat(kind, features.of(labelled.ahead_NHD[:, 0]), labelled.safe_N, strength)
+    return Blend.of_one(features, flat)
 
 
 def _left_out_loss(

@@ -61,6 +61,17 @@ class Features:
         return self.project_KD.T @ flat, float(total), (curvature + curvature.T) / 2
 
 
+@dataclass(frozen=True, kw_only=True)
+class Flat:
+    """Weights of the features [F] and an offset: the score is positive where it is safe."""
+
+    weights_F: np.ndarray
+    offset: float
+
+    def score(self, features_NF: np.ndarray) -> np.ndarray:
+        return np.asarray(features_NF @ self.weights_F + self.offset)
+
+
 def _products(flat_NK: np.ndarray, curved: int) -> np.ndarray:
     rows, columns = np.triu_indices(curved)
     return np.asarray(flat_NK[:, rows] * flat_NK[:, columns])

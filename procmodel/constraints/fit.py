@@ -12,8 +12,8 @@ import numpy as np
 from procmodel.constraints.blend import Blend, shares_of
 from procmodel.constraints.blocks import Blocks
 from procmodel.constraints.calibration import allowances, require_labels
-from procmodel.constraints.classes import Flat, Labelled, classify, judge_classes
-from procmodel.constraints.features import LEAST_TO_JUDGE, Features, candidates, choose
+from procmodel.constraints.classes import Labelled, classify, judge_classes
+from procmodel.constraints.features import LEAST_TO_JUDGE, Features, Flat, candidates, choose
 from procmodel.constraints.head import ConstraintHead
 from procmodel.constraints.ridge import fit_ridge
 from procmodel.errors import GateError, LabelError
@@ -130,10 +130,7 @@ def learn(name: str, kind: str, families: list[Features], samples: HeadSamples) 
     ahead_NHD, blocks = _ahead(samples), samples.where
     if kind != "regression":
         safe_N = np.where(samples.margins_N < 0, -1.0, 1.0)
-        features, flat, score_NH = classify(
-            name, kind, families, Labelled(ahead_NHD=ahead_NHD, safe_N=safe_N, blocks=blocks)
-        )
-        return Blend.of_one(features, flat), score_NH
+        return classify(name, kind, families, Labelled(ahead_NHD=ahead_NHD, safe_N=safe_N, blocks=blocks))
     fit = _averaged if len(samples.margins_N) >= LEAST_TO_AVERAGE else _chosen
     told_NH = np.full(ahead_NHD.shape[:2], np.nan)
     for out_N in blocks.folds():  # made anew each time, so that it hides no optimism

@@ -171,7 +171,8 @@ class Accumulator:
         return cells.cut(rows.start - cells.first_row, rows.stop - cells.first_row)
 
     def advance(self, watermark: int) -> None:
-        """No sample before `watermark` [us] comes any more: rows that are full go to the spool."""
+        """No sample before `watermark` [us] that was asked for comes any more: rows that are full go to the spool."""
+        watermark = watermark if self._end is None else min(watermark, self._end)
         self._watermark, grid = watermark, self._grid
         if self._spool is None or watermark // self._step - grid.row0 < self._spool.window:
             return

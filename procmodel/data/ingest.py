@@ -79,8 +79,7 @@ def _through_disk(
         for batch in historian.read(query_of(plant, spans)):
             reader.eat(batch)
             if batch.num_rows:
-                newest, last = batch.column("time")[-1].value, spans[0].end
-                accumulator.advance(newest if last is None else min(newest, last))
+                accumulator.advance(batch.column("time")[-1].value)
             if progress is not None:
                 progress(reader.samples, reader.expected())
         if progress is not None:

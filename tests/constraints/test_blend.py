@@ -9,8 +9,7 @@ from latent_world import FOAMING, World
 
 from procmodel.constraints import fit_head
 from procmodel.constraints.blend import Blend, shares_of
-from procmodel.constraints.classes import Flat
-from procmodel.constraints.features import Features, candidates
+from procmodel.constraints.features import Features, Flat, candidates
 from procmodel.constraints.fit import learn
 
 
