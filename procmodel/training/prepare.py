@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +15,20 @@ from procmodel.data.plant_test import propose_tests
 from procmodel.data.split import Parts, split
 from procmodel.data.window import Columns, Scaler
 from procmodel.data.windows import Windows
+from procmodel.errors import DatasetError
 from procmodel.plant import Plant
 from procmodel.training.settings import Settings, horizon_rows, rollout_rows, settings, window_rows
 from procmodel.world_model.declared import impose_signs
+from procmodel.world_model.held_back import WORTH, free_run_error, one_row_error
 from procmodel.world_model.linear import LinearState, fit_linear_state
-from procmodel.world_model.products import Products, fit_products, free_run_error
+from procmodel.world_model.prediction_error import fit_prediction_error_state, memory_beyond
+from procmodel.world_model.products import Products, fit_products
 from procmodel.world_model.realisation import fit_realised_state
 
 Runs = Sequence[tuple[np.ndarray, np.ndarray]]
 """Per stretch, CVs [T, Y] and inputs [T, V], scaled, NaN in gaps."""
+BEYOND = 0.07
+"""Share of a forecast's weights before the window from which the window is too short for least squares [-]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,27 +100,54 @@ def chosen_state(runs: Runs, held: Runs, lags: int, horizon: int) -> tuple[Linea
 
     Each is as consistent under feedback as the others; a regressed state is taken where no free run can be made.
     """
-    tried: list[tuple[LinearState, Products | None]] = []
-    for linear in linear_states(runs, lags, horizon):
-        if (products := fit_products(linear, runs)) is not None:
-            tried.append((linear, products))
-        tried.append((linear, None))
-    errors = [(free_run_error(*each, held, horizon), each) for each in tried]
-    known = [(error, each) for error, each in errors if error is not None and np.isfinite(error)]
-    return min(known, key=lambda found: found[0])[1] if known else tried[0]
+    states = linear_states(runs, lags, horizon)
+
+    def error(linear: LinearState, products: Products | None) -> float:
+        found = free_run_error(linear, products, held, horizon)
+        return found if found is not None and np.isfinite(found) else np.inf
+
+    tried: list[tuple[float, LinearState, Products | None]] = []
+    for linear in states:
+        plain, products = error(linear, None), fit_products(linear, runs)
+        tried.append((plain, linear, None))
+        if products is not None:
+            curved = error(linear, products)
+            # Both ways: over free runs, and in the next row, which feedback does not mislead.
+            if curved <= (1.0 - WORTH) * plain and not _misses_more(linear, products, held):
+                tried.append((curved, linear, products))
+    least, linear, products = min(tried, key=lambda found: found[0])
+    return (linear, products) if np.isfinite(least) else (states[0], fit_products(states[0], runs))
+
+
+def _misses_more(linear: LinearState, products: Products, held: Runs) -> bool:
+    """Whether products raise the error of the next row in rows held back."""
+    curved, plain = one_row_error(linear, products, held), one_row_error(linear, None, held)
+    return curved is not None and plain is not None and curved > plain
 
 
 def linear_states(runs: Runs, lags: int, horizon: int) -> list[LinearState]:
-    """States down to 0.3 % of the strongest, at most four per CV and twelve in all: more fit noise."""
+    """States down to 0.3 % of the strongest, at most four per CV and twelve in all: more fit noise.
+
+    Where the next row takes much from before the window, two more with two states per CV and two besides, found over
+    the whole record: what lags cut off there is put down to inputs.
+    """
     cvs = runs[0][0].shape[1]
     most = min(4 * cvs, 12, lags * cvs)
+
+    def regressed(order: int) -> LinearState:
+        return fit_linear_state(runs, lags, order)
+
+    def realised(order: int) -> LinearState:
+        return fit_realised_state(runs, lags, order, max(horizon, lags, 2))
 
     def of_order(fit: Callable[[int], LinearState]) -> LinearState:
         full = fit(most)
         order = int(np.clip((full.values > 3e-3 * full.values[0]).sum(), min(2 * cvs, most), most))
         return full if order == most else fit(order)
 
-    return [
-        of_order(lambda order: fit_linear_state(runs, lags, order)),
-        of_order(lambda order: fit_realised_state(runs, lags, order, max(horizon, lags, 2))),
-    ]
+    found = [of_order(regressed), of_order(realised)]
+    if memory_beyond(found[1], lags + 1) > BEYOND:
+        with suppress(DatasetError):  # too many gaps to run along the record
+            for fit in (regressed, realised):  # the search ends in the valley where it begins
+                found.append(fit_prediction_error_state(fit(min(2 * cvs + 2, most)), runs))
+    return found

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from procmodel.training.settings import Settings
 from procmodel.world_model.answers import LEAST_ANSWER, SETTLED, contradiction
+from procmodel.world_model.held_back import WORTH
 from procmodel.world_model.latent_model import LatentModel, forward_fill
 from procmodel.world_model.protocol import rollout
 
@@ -43,7 +44,8 @@ def settle(
 ) -> float:
     """Scale what the network adds to the share that serves the held-back windows best; that share.
 
-    Shares that contradict the declared signs by a tenth more than the one that does so least are none.
+    A network that takes less than `WORTH` off their error is not kept. Shares that contradict the declared signs by a
+    tenth more than the one that does so least are none.
 
     Args:
         guarded: Otherwise the network was trained on free runs, and as much of it is kept as the signs allow.
@@ -54,9 +56,14 @@ def settle(
     judged = {share: _judged(model, share, values_BTC, mask_BTC, declared_UY, ends) for share in SHARES}
     most = SLACK + 1.1 * min(against for _, against in judged.values())
     allowed = [share for share, (_, against) in judged.items() if against <= most]
-    best = min(allowed, key=lambda share: judged[share][0]) if guarded else max(allowed)
+    best = min(allowed, key=lambda share: _asked(judged[share][0], share)) if guarded else max(allowed)
     model.keep(best)
     return best
+
+
+def _asked(error: float, share: float) -> float:
+    """The error by which a share is compared with none."""
+    return error / (1.0 - WORTH) if share > 0.0 else error
 
 
 def _judged(

@@ -191,9 +191,9 @@ def _innovations_form(
 ) -> LinearState:
     """A, B, C, K by least squares on pairs of following states, and the map from a window to the state at its end."""
     order, v_count = now.shape[1], v_next.shape[1]
-    c, offset = _affine(now, y_now, ridge)
+    c, offset = affine(now, y_now, ridge)
     e_now = y_now - now @ c.T - offset
-    theta, bias = _affine(np.concatenate([now, v_next, e_now], axis=1), ahead, ridge)
+    theta, bias = affine(np.concatenate([now, v_next, e_now], axis=1), ahead, ridge)
     a, b, ak = np.split(theta, [order, order + v_count], axis=1)
     k = innovation_gain(a, c, ak, to_state.shape[1] // (v_count + c.shape[0]))
     # Predicted state of the row after a window is a map of z; correcting it by the window's own last row gives x[t].
@@ -231,7 +231,7 @@ def _pairs(states: list[Array], pieces: list[tuple[Array, Array]], lags: int) ->
     return now, ahead, v_next, y_now
 
 
-def _affine(x: Array, y: Array, ridge: float) -> tuple[Array, Array]:
+def affine(x: Array, y: Array, ridge: float) -> tuple[Array, Array]:
     """Least squares `y = M x + m`."""
     mx, my = x.mean(axis=0), y.mean(axis=0)
     xc = x - mx

@@ -30,8 +30,6 @@ MOST = 50_000
 """Rows that are fitted at most, evenly over the record: more fill the memory and change little."""
 SURE = 2.0
 """So many standard errors over the blocks must products help at all, and so much help is given up for more ridge."""
-APART = 10
-"""Rows from one free run over held-back rows to the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,42 +109,6 @@ def fit_products(linear: LinearState, runs: Sequence[tuple[Array, Array]]) -> Pr
         centre=centre, rate=rate, quadratic=quadratic, slope=slope, rest=rest, gain=float(help_FR[best, ridge]),
         leading=sorted({min(leading, states) for leading in LEADING})[best], ridge=RIDGES[ridge],
     )  # fmt: skip
-
-
-def free_run_error(
-    linear: LinearState, products: Products | None, held: Sequence[tuple[Array, Array]], horizon: int
-) -> float | None:
-    """Mean square error of free runs over held-back rows, over how far each CV moved in them [-].
-
-    None where none can be made.
-
-    What helps one row ahead may pile up over a horizon to more than it is worth. Such runs over recorded moves are no
-    judge of gains (docs/closed-loop-data.md): they may only choose among what was found one row ahead.
-
-    Args:
-        held: Per stretch, CVs [T, Y] and inputs [T, V], scaled, NaN in gaps, that no fit has seen.
-        horizon: Rows of a free run.
-    """
-    cvs, length = len(linear.C), len(linear.encoder)
-    windows = [
-        np.lib.stride_tricks.sliding_window_view(np.concatenate([v, y], axis=1), length + horizon, axis=0)[::APART]
-        for y, v in held
-        if len(y) >= length + horizon
-    ]
-    rows_BTC = np.concatenate([w.transpose(0, 2, 1) for w in windows]) if windows else np.empty((0, 1, 1))
-    rows_BTC = rows_BTC[np.isfinite(rows_BTC).all(axis=(1, 2))]
-    if not len(rows_BTC):
-        return None
-    seen_BLC, v_BHV, y_BHY = rows_BTC[:, :length], rows_BTC[:, length:, :-cvs], rows_BTC[:, length:, -cvs:]
-    x = np.einsum("blc,lcn->bn", seen_BLC, linear.encoder) + linear.encoder_bias
-    # Without it, the CV that wanders most decides.
-    moved_Y = np.maximum(((y_BHY - seen_BLC[:, -1:, -cvs:]) ** 2).mean(axis=(0, 1)), 1e-6)
-    total_Y = np.zeros(cvs)
-    for h in range(horizon):
-        added = products.added(x, v_BHV[:, h]) if products is not None else 0.0
-        x = x @ linear.A.T + v_BHV[:, h] @ linear.B.T + linear.bias + added
-        total_Y += ((x @ linear.C.T + linear.offset - y_BHY[:, h]) ** 2).mean(axis=0)
-    return float((total_Y / moved_Y).mean() / horizon)
 
 
 def following(linear: LinearState, runs: Sequence[tuple[Array, Array]]) -> tuple[Array, Array, Array]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from procmodel.training import prepare as prepare_module
 from procmodel.training.prepare import Runs, chosen_state, linear_states
+from procmodel.world_model.held_back import free_run_error
 from procmodel.world_model.linear import fit_arx
-from procmodel.world_model.products import free_run_error
 
 LAGS, HORIZON = 20, 60
 
@@ -56,3 +58,49 @@ def test_on_a_plant_that_hardly_settles_it_is_as_good_as_the_arx() -> None:
 def test_where_no_free_run_can_be_made_a_state_is_found_all_the_same() -> None:
     linear, _ = chosen_state(slow_plant(3_000, 0), slow_plant(30, 1), LAGS, HORIZON)
     assert np.isfinite(linear.A).all()
+
+
+def noisy_level(rows: int, seed: int) -> Runs:
+    """A level that integrates, moved by steps and by an answer to its reading, which is noisier than it ever moves."""
+    rng = np.random.default_rng(seed)
+    steps, x = np.repeat(rng.normal(size=rows // 40 + 1), 40)[:rows], 0.0
+    y, v = np.zeros((rows, 1)), np.zeros((rows, 1))
+    for t in range(1, rows):
+        v[t] = steps[t] - 0.3 * y[t - 1]
+        x = 0.998 * x + 0.02 * v[t, 0] + 0.01 * rng.normal()
+        y[t] = x + rng.normal()
+    return [(y, v)]
+
+
+def test_where_a_forecast_reaches_back_beyond_the_window_the_state_is_found_over_the_whole_record() -> None:
+    runs, held = noisy_level(8_000, 0), noisy_level(4_000, 1)
+    linear, _ = chosen_state(runs, held, LAGS, HORIZON)
+    pulse = [(linear.C @ np.linalg.matrix_power(linear.A, i) @ linear.B)[0, 0] for i in range(120)]
+    true = 0.02 * 0.998 ** np.arange(120)
+    assert np.abs(np.cumsum(pulse - true)).max() < 0.15 * true.sum()
+    assert len(linear_states(runs, LAGS, HORIZON)) == 4
+    assert len(linear_states(slow_plant(8_000, 0), LAGS, HORIZON)) == 2
+
+
+def curved_plant(rows: int, seed: int, bend: float) -> Runs:
+    """One CV whose answer grows with its level where `bend` is not zero."""
+    rng = np.random.default_rng(seed)
+    y, v = np.zeros((rows, 1)), np.repeat(rng.normal(size=(rows // 15 + 1, 1)), 15, axis=0)[:rows]
+    for t in range(1, rows):
+        y[t] = 0.9 * y[t - 1] + 0.1 * v[t] * (1.0 + bend * np.tanh(y[t - 1])) + 0.02 * rng.normal()
+    return [(y, v)]
+
+
+def test_products_are_kept_where_the_plant_curves_and_not_for_a_hair() -> None:
+    curved = chosen_state(curved_plant(6_000, 0, 0.6), curved_plant(3_000, 1, 0.6), LAGS, HORIZON)
+    straight = chosen_state(curved_plant(6_000, 0, 0.0), curved_plant(3_000, 1, 0.0), LAGS, HORIZON)
+    assert curved[1] is not None
+    assert straight[1] is None
+
+
+def test_products_that_miss_more_of_the_next_row_are_not_kept_whatever_free_runs_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs, held = curved_plant(6_000, 0, 0.6), curved_plant(3_000, 1, 0.6)
+    monkeypatch.setattr(prepare_module, "one_row_error", lambda _, products, __: 1.0 if products else 0.0)
+    assert chosen_state(runs, held, LAGS, HORIZON)[1] is None

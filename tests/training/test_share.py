@@ -39,6 +39,23 @@ def test_the_share_that_foretells_the_held_back_rows_is_kept(share: float) -> No
     torch.testing.assert_close(model.read_out(run), values[:, ROWS:, list(COLUMNS.cv)])
 
 
+@pytest.mark.parametrize(("left", "kept"), [(0.05, 1.0), (0.005, 0.0)])
+def test_a_network_is_kept_only_if_it_takes_a_fiftieth_off_the_error(left: float, kept: float) -> None:
+    """Rows that neither way foretells well: what the network is right about is that share of the squared error."""
+    model = trained(products=True)
+    ends = []
+    for share in (0.0, 1.0):
+        values, mask = windows_of(model, share)
+        ends.append(values[:, ROWS:, list(COLUMNS.cv)])
+    gap = (ends[1] - ends[0]).flatten(0, 1)
+    # As far beyond the network's end, across from the other, as makes its part that share of each CV's error.
+    across = torch.randn(gap.shape, generator=torch.Generator().manual_seed(0), dtype=gap.dtype)
+    across -= gap * (across * gap).sum(dim=0) / (gap**2).sum(dim=0)
+    across *= ((gap**2).sum(dim=0) * (1.0 - left) / left / (across**2).sum(dim=0)).sqrt()
+    values[:, ROWS:, list(COLUMNS.cv)] = ends[1] + across.view_as(ends[1])
+    assert settle(model, values, mask) == kept
+
+
 def test_without_its_network_a_model_is_what_least_squares_found_and_its_learned_part_stays() -> None:
     model = trained(products=True)
     before = copy.deepcopy(model)

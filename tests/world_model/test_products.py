@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from procmodel.world_model import products as products_module
+from procmodel.world_model.held_back import free_run_error
 from procmodel.world_model.linear import LinearState, fit_linear_state
-from procmodel.world_model.products import Products, fit_products, free_run_error
+from procmodel.world_model.products import Products, fit_products
 
 Runs = list[tuple[np.ndarray, np.ndarray]]
 
