@@ -36,6 +36,8 @@ SMALL = 1e-5
 """A step that lowers the log determinant by less is the last."""
 MOST = 60_000
 """Rows that are run along at most, in pieces evenly over the record: more take time and change little."""
+WORK = 1e11
+"""Multiplications of a Gauss-Newton step at most, about two seconds; with many CVs fewer rows are run along."""
 LONGEST = 10_000
 """Rows over which a predictor's weights are summed at most."""
 EVERY = 3
@@ -63,9 +65,11 @@ def fit_prediction_error_state(start: LinearState, runs: Sequence[tuple[Array, A
     Raises:
         DatasetError: Too few whole rows, or too few of them in a row.
     """
-    pieces, model, damping = _cut(runs), start, 1e-3
+    numbers = sum(getattr(start, name).size for name in _NAMES)
+    most = min(MOST, max(PIECE, int(WORK / (len(start.C) * numbers**2))))
+    pieces, model, damping = _cut(runs, most), start, 1e-3
     rows = int(pieces.counts.all(axis=2).sum())
-    if rows < 2 * sum(getattr(start, name).size for name in _NAMES):
+    if rows < 2 * numbers:
         raise DatasetError(
             f"Only {rows} rows with all tags follow {BURN} others without a gap in MVs and DVs: too few for a state of "
             f"{len(start.A)}. Read a longer record, or raise max_gap of the tags with gaps."
@@ -98,13 +102,13 @@ def memory_beyond(linear: LinearState, rows: int) -> float:
     return float((weights[rows:].sum(axis=0) / np.maximum(weights.sum(axis=0), 1e-12)).max())
 
 
-def _cut(runs: Sequence[tuple[Array, Array]]) -> _Pieces:
+def _cut(runs: Sequence[tuple[Array, Array]], most: int = MOST) -> _Pieces:
     cuts = [
         (y[first : first + BURN + PIECE], v[first : first + BURN + PIECE])
         for y, v in ((y[begin:stop], v[begin:stop]) for y, v in runs for begin, stop in _whole(v))
         for first in range(0, len(y) - BURN, PIECE)
     ]
-    cuts = cuts[:: -(-len(cuts) * PIECE // MOST) or 1]
+    cuts = cuts[:: -(-len(cuts) * PIECE // most) or 1]
     cvs, inputs = runs[0][0].shape[1], runs[0][1].shape[1]
     y_MTY = np.full((len(cuts), BURN + PIECE, cvs), np.nan)
     v_MTV = np.zeros((len(cuts), BURN + PIECE, inputs))

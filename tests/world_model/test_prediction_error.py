@@ -151,13 +151,30 @@ def test_rows_in_which_a_cv_is_missing_say_nothing_of_it() -> None:
     np.testing.assert_allclose(found.steady_gain(), true, atol=0.06 * np.abs(true).max())
 
 
-def test_a_long_record_is_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_record_is_thinned_evenly() -> None:
     records = Innovations().records(8, 4_000, seed=0, noise=0.2, feedback=0.6)
-    monkeypatch.setattr(prediction_error, "MOST", 12_000)
-    pieces = prediction_error._cut(records)
+    pieces = prediction_error._cut(records, most=12_000)
     assert 10_000 <= pieces.counts.any(axis=2).sum() <= 12_000
     lasts = [np.abs(pieces.y[-1, 100] - y).sum(axis=1).min() for y, _ in records]
     assert int(np.argmin(lasts)) == 7, "the last record has its part"
+
+
+def test_a_step_that_would_take_long_runs_along_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = Innovations().records(8, 4_000, seed=0, noise=0.2, feedback=0.6)
+    start = fit_linear_state(records, lags=8, order=2)
+    numbers = 4 + 4 + 2 + 4 + 4 + 2
+    run_along, cut = list[int](), prediction_error._cut
+
+    def counted(runs: Runs, most: int) -> prediction_error._Pieces:
+        run_along.append(most)
+        return cut(runs, most)
+
+    monkeypatch.setattr(prediction_error, "_cut", counted)
+    monkeypatch.setattr(prediction_error, "WORK", 4_000.0 * 2 * numbers**2)
+    some = fit_prediction_error_state(start, records)
+    assert run_along == [4_000]
+    true = Innovations().steady_gain()
+    np.testing.assert_allclose(some.steady_gain(), true, atol=0.3 * np.abs(true).max())
 
 
 def test_a_record_too_short_for_so_many_numbers_is_refused() -> None:
