@@ -98,7 +98,7 @@ def prepare(dataset: Dataset, plant: Plant, seed: int = 0) -> Prepared:
 def chosen_state(runs: Runs, held: Runs, lags: int, horizon: int) -> tuple[LinearState, Products | None]:
     """The linear state, with or without products, whose free runs over held-back rows miss least.
 
-    Each is as consistent under feedback as the others; a regressed state is taken where no free run can be made.
+    Each is as consistent under feedback as the others; a regressed state is taken where too few free runs can be made.
     """
     states = linear_states(runs, lags, horizon)
 

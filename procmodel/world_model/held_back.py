@@ -18,6 +18,8 @@ from procmodel.world_model.products import Products
 Array = np.ndarray
 APART = 10
 """Rows from one free run to the next."""
+FEWEST = 10
+"""Free runs below which their error says more of the few rows than of the model."""
 WORTH = 0.02
 """Share of the error of free runs that what is added to the linear state must take off to be kept [-]."""
 
@@ -25,7 +27,7 @@ WORTH = 0.02
 def free_run_error(
     linear: LinearState, products: Products | None, held: Sequence[tuple[Array, Array]], horizon: int
 ) -> float | None:
-    """Mean square error of free runs over how far each CV moved in them [-]; None where none can be made.
+    """Mean square error of free runs over how far each CV moved in them [-]; None where too few can be made.
 
     What helps one row ahead may pile up over a horizon to more than it is worth.
 
@@ -34,7 +36,7 @@ def free_run_error(
         horizon: H, rows of a free run.
     """
     found = _windows(linear, held, horizon, APART)
-    if found is None:
+    if found is None or len(found[0]) < FEWEST:
         return None
     seen_BLC, v_BHV, y_BHY = found
     miss_BHY = _forecast(linear, products, seen_BLC, v_BHV) - y_BHY

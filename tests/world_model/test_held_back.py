@@ -52,3 +52,10 @@ def test_where_no_window_is_whole_nothing_is_said(found: LinearState) -> None:
     assert one_row_error(found, None, [(y, v)]) is None
     assert free_run_error(found, None, [(y, v)], horizon=5) is None
     assert one_row_error(found, None, [(y[:12], v[:12])]) is None
+
+
+def test_a_handful_of_free_runs_says_nothing(found: LinearState) -> None:
+    """Windows of 13 rows and a horizon of 5, one in ten rows: ten fit into 108 rows, nine into 107."""
+    ((y, v),) = Innovations().records(1, 108, seed=5, noise=NOISE, feedback=0.6)
+    assert free_run_error(found, None, [(y, v)], horizon=5) is not None
+    assert free_run_error(found, None, [(y[:-1], v[:-1])], horizon=5) is None
