@@ -100,26 +100,24 @@ def chosen_state(runs: Runs, held: Runs, lags: int, horizon: int) -> tuple[Linea
 
     Each is as consistent under feedback as the others; a regressed state is taken where too few free runs can be made.
     """
-    states = linear_states(runs, lags, horizon)
 
     def error(linear: LinearState, products: Products | None) -> float:
         found = free_run_error(linear, products, held, horizon)
         return found if found is not None and np.isfinite(found) else np.inf
 
+    pairs = [(linear, fit_products(linear, runs)) for linear in linear_states(runs, lags, horizon)]
     tried: list[tuple[float, LinearState, Products | None]] = []
-    for linear in states:
-        plain, products = error(linear, None), fit_products(linear, runs)
+    for linear, products in pairs:
+        plain, curved = error(linear, None), np.inf if products is None else error(linear, products)
         tried.append((plain, linear, None))
-        if products is not None:
-            curved = error(linear, products)
-            # Both ways: over free runs, and in the next row, which feedback does not mislead.
-            if curved <= (1.0 - WORTH) * plain and not _misses_more(linear, products, held):
-                tried.append((curved, linear, products))
+        # Both ways: over free runs, and in the next row, which feedback does not mislead.
+        if np.isfinite(curved) and curved <= (1.0 - WORTH) * plain and not _misses_more(linear, products, held):
+            tried.append((curved, linear, products))
     least, linear, products = min(tried, key=lambda found: found[0])
-    return (linear, products) if np.isfinite(least) else (states[0], fit_products(states[0], runs))
+    return (linear, products) if np.isfinite(least) else pairs[0]
 
 
-def _misses_more(linear: LinearState, products: Products, held: Runs) -> bool:
+def _misses_more(linear: LinearState, products: Products | None, held: Runs) -> bool:
     """Whether products raise the error of the next row in rows held back."""
     curved, plain = one_row_error(linear, products, held), one_row_error(linear, None, held)
     return curved is not None and plain is not None and curved > plain

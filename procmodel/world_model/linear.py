@@ -216,11 +216,16 @@ def innovation_gain(a: Array, c: Array, ak: Array, rows: int) -> Array:
     return np.asarray(np.linalg.pinv(outputs @ a, rcond=1e-3) @ (outputs @ ak))
 
 
+def whole_spans(table_TK: Array) -> list[tuple[int, int]]:
+    """From and to of the runs of rows without a gap."""
+    whole_T = np.isfinite(table_TK).all(axis=1).astype(np.int8)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], whole_T, [0]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
 def whole_runs(y: Array, v: Array, lags: int) -> list[tuple[Array, Array]]:
     """Runs of rows without a gap, longer than the history and one pair."""
-    good = np.isfinite(y).all(axis=1) & np.isfinite(v).all(axis=1)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], good.astype(np.int8), [0]])))
-    return [(y[a:b], v[a:b]) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > lags + 2]
+    return [(y[a:b], v[a:b]) for a, b in whole_spans(np.concatenate([y, v], axis=1)) if b - a > lags + 2]
 
 
 def _pairs(states: list[Array], pieces: list[tuple[Array, Array]], lags: int) -> tuple[Array, Array, Array, Array]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from procmodel.errors import DatasetError
-from procmodel.world_model.linear import LinearState, affine
+from procmodel.world_model.linear import LinearState, affine, whole_spans
 
 Array = np.ndarray
 BURN = 60
@@ -105,7 +105,7 @@ def memory_beyond(linear: LinearState, rows: int) -> float:
 def _cut(runs: Sequence[tuple[Array, Array]], most: int = MOST) -> _Pieces:
     cuts = [
         (y[first : first + BURN + PIECE], v[first : first + BURN + PIECE])
-        for y, v in ((y[begin:stop], v[begin:stop]) for y, v in runs for begin, stop in _whole(v))
+        for y, v in ((y[begin:stop], v[begin:stop]) for y, v in runs for begin, stop in whole_spans(v))
         for first in range(0, len(y) - BURN, PIECE)
     ]
     cuts = cuts[:: -(-len(cuts) * PIECE // most) or 1]
@@ -119,21 +119,20 @@ def _cut(runs: Sequence[tuple[Array, Array]], most: int = MOST) -> _Pieces:
     return _Pieces(y=np.where(good, y_MTY, 0.0), good=good, counts=counts, v=v_MTV)
 
 
-def _whole(v: Array) -> list[tuple[int, int]]:
-    """From and to of the runs of rows in which every input is known."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], np.isfinite(v).all(axis=1).astype(np.int8), [0]])))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-
-
 def innovations(model: LinearState, pieces: _Pieces) -> Array:
     """What the filter misses in each row, [M, T, Y]; zero where a CV is missing."""
-    x = _first_state(model, pieces.y[:, 0])
-    e = np.zeros_like(pieces.y)
-    for t in range(1, pieces.y.shape[1]):
-        ahead = x @ model.A.T + pieces.v[:, t] @ model.B.T + model.bias
-        e[:, t] = np.where(pieces.good[:, t], pieces.y[:, t] - ahead @ model.C.T - model.offset, 0.0)
-        x = ahead + e[:, t] @ model.K.T
-    return e
+    return _filter(model, pieces.y, pieces.good, pieces.v)[1]
+
+
+def _filter(model: LinearState, y_MTY: Array, good_MTY: Array, v_MTV: Array) -> tuple[Array, Array]:
+    """States [M, T, N] and innovations [M, T, Y] of the filter along every piece."""
+    x, e = np.empty((*y_MTY.shape[:2], len(model.A))), np.zeros_like(y_MTY)
+    x[:, 0] = _first_state(model, y_MTY[:, 0])
+    for t in range(1, y_MTY.shape[1]):
+        ahead = x[:, t - 1] @ model.A.T + v_MTV[:, t] @ model.B.T + model.bias
+        e[:, t] = np.where(good_MTY[:, t], y_MTY[:, t] - ahead @ model.C.T - model.offset, 0.0)
+        x[:, t] = ahead + e[:, t] @ model.K.T
+    return x, e
 
 
 def _first_state(model: LinearState, y_MY: Array) -> Array:
@@ -224,7 +223,7 @@ def _with_windows(model: LinearState, runs: Sequence[tuple[Array, Array]]) -> Li
     length, width = len(model.encoder), model.B.shape[1] + len(model.C)
     windows, states = [], []
     for y_run, v_run in runs:
-        for begin, stop in _whole(v_run):
+        for begin, stop in whole_spans(v_run):
             if stop - begin < BURN + length:
                 continue
             y, v = y_run[begin:stop], v_run[begin:stop]
@@ -232,7 +231,7 @@ def _with_windows(model: LinearState, runs: Sequence[tuple[Array, Array]]) -> Li
             at = np.arange(BURN, len(rows_TWL), EVERY)
             at = at[np.isfinite(rows_TWL[at]).all(axis=(1, 2))]
             windows.append(rows_TWL[at].transpose(0, 2, 1).reshape(-1, length * width))
-            states.append(_filtered(model, y, v)[at + length - 1])
+            states.append(filtered(model, y, v)[at + length - 1])
     if sum(map(len, windows)) < 2 * length * width:
         raise DatasetError(
             f"Gaps leave too few windows of {length} whole rows. Read a longer record, raise max_gap of the tags with "
@@ -242,11 +241,8 @@ def _with_windows(model: LinearState, runs: Sequence[tuple[Array, Array]]) -> Li
     return replace(model, encoder=encoder.T.reshape(length, width, -1), encoder_bias=bias)
 
 
-def _filtered(model: LinearState, y: Array, v: Array) -> Array:
-    """The filter's state after each row, [T, N]."""
-    found, missing = np.empty((len(y), len(model.A))), np.isnan(y)
-    found[0] = _first_state(model, np.where(missing[0], model.offset, y[0])[None])[0]
-    for t in range(1, len(y)):
-        ahead = model.A @ found[t - 1] + model.B @ v[t] + model.bias
-        found[t] = ahead + model.K @ np.where(missing[t], 0.0, y[t] - model.C @ ahead - model.offset)
-    return found
+def filtered(model: LinearState, y: Array, v: Array) -> Array:
+    """The filter's state after each row of a run in which every input is known, [T, N]; CVs may be missing."""
+    good = np.isfinite(y)
+    x_MTN, _ = _filter(model, np.where(good, y, 0.0)[None], good[None], v[None])
+    return np.asarray(x_MTN[0])

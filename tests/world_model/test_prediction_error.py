@@ -14,7 +14,12 @@ from scipy.linalg import solve_discrete_are
 from procmodel.errors import DatasetError
 from procmodel.world_model import prediction_error
 from procmodel.world_model.linear import LinearState, fit_linear_state
-from procmodel.world_model.prediction_error import fit_prediction_error_state, innovations, memory_beyond
+from procmodel.world_model.prediction_error import (
+    filtered,
+    fit_prediction_error_state,
+    innovations,
+    memory_beyond,
+)
 from procmodel.world_model.realisation import fit_realised_state
 
 Runs = list[tuple[np.ndarray, np.ndarray]]
@@ -133,11 +138,11 @@ def test_a_window_leads_to_the_state_in_which_the_filter_would_be() -> None:
     records = Innovations().records(4, 3_000, seed=0, noise=0.2, feedback=0.6)
     found = fit_prediction_error_state(fit_linear_state(records, lags=15, order=2), records)
     ((y, v),), length = Innovations().records(1, 400, seed=9, noise=0.2, feedback=0.6), len(found.encoder)
-    filtered = prediction_error._filtered(found, y, v)
+    along = filtered(found, y, v)
     for end in range(length, 400, 30):
         rows = np.concatenate([v, y], axis=1)[end - length : end]
         x = np.einsum("lc,lcn->n", rows, found.encoder) + found.encoder_bias
-        np.testing.assert_allclose(x, filtered[end - 1], atol=0.01 * np.abs(filtered).max())
+        np.testing.assert_allclose(x, along[end - 1], atol=0.01 * np.abs(along).max())
 
 
 def test_rows_in_which_a_cv_is_missing_say_nothing_of_it() -> None:
