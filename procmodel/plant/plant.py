@@ -13,6 +13,9 @@ from procmodel.plant.recording import Kind
 from procmodel.plant.sections import Advising, Conditioning, Constraint, Gain, History, Slow, Split, Training
 from procmodel.plant.tag import Frozen, MisfitError, Role, Tag, nearest
 
+FEWEST_ROWS, FEWEST_AHEAD = 4, 2
+"""Rows of history that a model reads, and rows that a plan looks ahead, at least."""
+
 
 def _pair(key: Any) -> tuple[str, str]:
     parts = tuple(key.split("->")) if isinstance(key, str) else key
@@ -92,6 +95,27 @@ class Plant(Frozen):
         if "futures" in self.advice.scenarios and not any(tag.announced for tag in self.tags.values()):
             text = "advice: scenarios names futures, but no DV has announced. Give one its file, or remove futures."
             raise MisfitError(("advice", "scenarios"), text)
+        return self
+
+    @model_validator(mode="after")
+    def _spans_have_enough_rows(self) -> Self:
+        """Refused, not lengthened: what is learned from another span than the one that was asked for misleads."""
+        wish, row = self.training, self.sample_time
+        spans: list[tuple[str, str, float | None, float, int]] = [
+            ("training", "window", wish.window, row, FEWEST_ROWS),
+            ("training", "rollout", None if wish.rollout == "auto" else wish.rollout, row, 1),
+            ("advice", "horizon", self.advice.horizon, row, FEWEST_AHEAD),
+        ]
+        if self.slow is not None:
+            spans += [
+                ("slow", "window", self.slow.window, self.slow.row, FEWEST_ROWS),
+                ("slow", "horizon", self.slow.horizon, self.slow.row, FEWEST_AHEAD),
+            ]
+        for section, key, length, unit, least in spans:
+            if length is not None and round(length / unit) < least:
+                rows = "one row" if least == 1 else f"{least} rows of {unit:g} s"
+                text = f"{section}.{key}: got {length:g} s, needs at least {least * unit:g} s, {rows}. Lengthen it."
+                raise MisfitError((section, key), text)
         return self
 
     @model_validator(mode="after")

@@ -77,13 +77,13 @@ FREE_RUN = 30
 def window_rows(plant: Plant) -> int:
     """Rows of history that the encoder reads."""
     wish = plant.training.window
-    return max(4, round(wish / plant.sample_time)) if wish is not None else 31
+    return round(wish / plant.sample_time) if wish is not None else 31
 
 
 def horizon_rows(plant: Plant) -> int:
     """Rows that the optimizer looks ahead."""
     wish = plant.advice.horizon
-    return max(2, round(wish / plant.sample_time)) if wish is not None else 60
+    return round(wish / plant.sample_time) if wish is not None else 60
 
 
 def rollout_rows(plant: Plant, *, feedback: bool) -> int:
@@ -91,7 +91,7 @@ def rollout_rows(plant: Plant, *, feedback: bool) -> int:
     wish = plant.training.rollout
     if wish == "auto":
         return 1 if feedback else FREE_RUN
-    return max(1, round(wish / plant.sample_time))
+    return round(wish / plant.sample_time)
 
 
 def declared_signs(plant: Plant) -> tuple[tuple[float, ...], ...]:

@@ -255,6 +255,31 @@ WRONG["stages without epochs"] = (
     "training: {encoder: masked, read_out: frozen, epochs: 2}\nconstraints:",
     ["training", "got 2, needs at least 3", "Raise training.epochs"],
 )
+WRONG["window of no rows"] = (
+    "constraints:",
+    "training: {window: 0 min}\nconstraints:",
+    ["line 12", "training.window: got 0 s, needs at least 20 s, 4 rows of 5 s. Lengthen it"],
+)
+WRONG["window of three rows"] = (
+    "constraints:",
+    "training: {window: 15 s}\nconstraints:",
+    ["line 12", "training.window: got 15 s, needs at least 20 s"],
+)
+WRONG["free run of no row"] = (
+    "constraints:",
+    "training: {rollout: 1 s}\nconstraints:",
+    ["line 12", "training.rollout: got 1 s, needs at least 5 s, one row"],
+)
+WRONG["horizon of one row"] = (
+    "constraints:",
+    "advice: {horizon: 5 s}\nconstraints:",
+    ["line 12", "advice.horizon: got 5 s, needs at least 10 s, 2 rows of 5 s"],
+)
+WRONG["slow window of three rows"] = (
+    "gains: ",
+    "slow: {row: 1 min, window: 3 min}\ngains: ",
+    ["line 10", "slow.window: got 180 s, needs at least 240 s, 4 rows of 60 s"],
+)
 
 
 @pytest.mark.parametrize("what", WRONG)
