@@ -10,6 +10,7 @@ Shapes: B batch, T = L + H rows of history and horizon, C tags, U MVs, Y CVs. Sc
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -44,8 +45,9 @@ def settle(
 ) -> float:
     """Scale what the network adds to the share that serves the held-back windows best; that share.
 
-    A network that takes less than `WORTH` off their error is not kept. Shares that contradict the declared signs by a
-    tenth more than the one that does so least are none.
+    A network that takes less than `WORTH` off their error is not kept, nor one that misses more of the next row, on
+    which it was trained. Shares that contradict the declared signs by a tenth more than the one that does so least are
+    none.
 
     Args:
         guarded: Otherwise the network was trained on free runs, and as much of it is kept as the signs allow.
@@ -54,22 +56,31 @@ def settle(
     if not len(values_BTC):
         return 1.0
     judged = {share: _judged(model, share, values_BTC, mask_BTC, declared_UY, ends) for share in SHARES}
-    most = SLACK + 1.1 * min(against for _, against in judged.values())
-    allowed = [share for share, (_, against) in judged.items() if against <= most]
-    best = min(allowed, key=lambda share: _asked(judged[share][0], share)) if guarded else max(allowed)
+    most = SLACK + 1.1 * min(each.against for each in judged.values())
+    allowed = [share for share, each in judged.items() if each.against <= most]
+
+    def asked(share: float) -> tuple[bool, float]:
+        found = judged[share]
+        return found.next_row > judged[0.0].next_row, found.error / (1.0 - WORTH) if share > 0.0 else found.error
+
+    best = min(allowed, key=asked) if guarded else max(allowed)
     model.keep(best)
     return best
 
 
-def _asked(error: float, share: float) -> float:
-    """The error by which a share is compared with none."""
-    return error / (1.0 - WORTH) if share > 0.0 else error
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """Of a share: mean square error of the free run, each CV's by what it moves; log determinant of what is missed in
+    its first row; and what contradicts the declared signs."""
+
+    error: float
+    next_row: float
+    against: float
 
 
 def _judged(
     model: LatentModel, share: float, values_BTC: Tensor, mask_BTC: Tensor, declared_UY: Tensor | None, ends: int
-) -> tuple[float, float]:
-    """Mean square error of the free run, each CV's by what it moves, and what contradicts the declared signs."""
+) -> _Judged:
     some = copy.deepcopy(model)
     some.keep(share)
     columns, rows = some.config.columns, some.rows
@@ -77,6 +88,8 @@ def _judged(
     z_BD = some.encode_rows(values_BTC[:, :rows], mask_BTC[:, :rows])
     y_BHY = some.read_out(rollout(some, z_BD, filled[:, rows:, columns.mv], filled[:, rows:, columns.dv]))
     true_BHY, good_BHY = values_BTC[:, rows:, columns.cv], mask_BTC[:, rows:, columns.cv]
+    first_BY = (y_BHY - true_BHY)[good_BHY[:, 0].all(dim=-1), 0].double()
+    next_row = float(torch.logdet(first_BY.T @ first_BY / max(len(first_BY), 1) + 1e-12 * torch.eye(first_BY.shape[1])))
     count_Y = good_BHY.sum(dim=(0, 1)).clamp_min(1)
     error_Y = ((y_BHY - true_BHY) ** 2 * good_BHY).sum(dim=(0, 1)) / count_Y
     still_BHY = filled[:, rows - 1 : rows, columns.cv] - true_BHY  # without it, the CV that wanders most decides
@@ -86,4 +99,4 @@ def _judged(
         now, n = filled[:SIGNS_AT, rows - 1], SIGNS_AT
         asked = (now[:, columns.mv], now[:, columns.dv], ends)
         against = float(contradiction(some, z_BD[:n], *asked, declared_UY.to(z_BD.dtype)))
-    return float((error_Y / moved_Y.clamp_min(1e-6)).mean()), against
+    return _Judged(error=float((error_Y / moved_Y.clamp_min(1e-6)).mean()), next_row=next_row, against=against)

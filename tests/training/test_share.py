@@ -56,6 +56,15 @@ def test_a_network_is_kept_only_if_it_takes_a_fiftieth_off_the_error(left: float
     assert settle(model, values, mask) == kept
 
 
+def test_a_network_that_misses_more_of_the_next_row_goes_whatever_free_runs_say() -> None:
+    model = trained(products=True)
+    alone, mask = windows_of(model, 0.0)
+    values, _ = windows_of(model, 1.0)
+    assert settle(copy.deepcopy(model), values, mask) == 1.0
+    values[:, ROWS] = alone[:, ROWS]
+    assert settle(model, values, mask) == 0.0
+
+
 def test_without_its_network_a_model_is_what_least_squares_found_and_its_learned_part_stays() -> None:
     model = trained(products=True)
     before = copy.deepcopy(model)
