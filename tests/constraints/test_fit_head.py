@@ -48,14 +48,14 @@ def test_guides_are_worth_more_than_labels() -> None:
 
 def test_coverage_on_fresh_rollouts_holds_at_every_step_over_repeated_draws() -> None:
     world = World(bend=0.5, noise=0.3)
-    draws, covered = 60, np.zeros(STEPS + 1)
+    draws, covered = 30, np.zeros(STEPS + 1)
     for seed in range(draws):
         head = fit_head("foaming", FOAMING, world.samples(30, seed=seed))
         encoded, rolled, margin, _ = world.draw(np.random.default_rng([1, seed]), 400)
         ahead = torch.as_tensor(np.concatenate([encoded[:, None], rolled], axis=1))
         bound = head.margin(ahead).numpy() - np.array([head.allowance_now, *head.allowance_H])
         covered += np.mean(margin[:, None] >= bound, axis=0) / draws
-    # Nominal 0.90; over 60 draws of 30 labels the mean has a standard error of 0.007.
+    # Nominal 0.90; over 30 draws of 30 labels the mean has a standard error of 0.010.
     assert covered.min() >= 0.88
     assert covered.max() <= 0.97  # not by being useless
 
