@@ -19,6 +19,8 @@ from procmodel.control.readings import read_out_of
 from procmodel.control.rows import bend
 from procmodel.data.window import Window
 from procmodel.world_model.latent_model import LatentModel
+from procmodel.world_model.linear import LinearState
+from procmodel.world_model.products import Products, window_state
 from procmodel.world_model.protocol import WorldModel
 
 
@@ -40,9 +42,12 @@ class ByHand:
         by_row = first.reshape(config.rows, 2, columns.count, -1)
         self._first = np.ascontiguousarray(by_row[:, 0].reshape(config.rows * columns.count, -1))
         self._first_bias = bias + by_row[:, 1].sum(axis=(0, 1))
-        state = np.zeros((config.rows, columns.count, config.state))
-        state[config.rows - config.lags - 1 :, [*columns.mv, *columns.dv, *columns.cv]] = matrix(model.to_state)
-        self._state, self._state_bias = state.reshape(len(self._first), -1), matrix(model.state_bias)
+        self._filter = _filter_of(model) if config.filtered else None
+        self._tags = [*columns.mv, *columns.dv, *columns.cv]
+        if not config.filtered:
+            state = np.zeros((config.rows, columns.count, config.state))
+            state[config.rows - config.lags - 1 :, self._tags] = matrix(model.to_state)
+            self._state, self._state_bias = state.reshape(len(self._first), -1), matrix(model.state_bias)
 
     def encode(self, window: Window) -> Tensor:
         """Latent [B, D] at the end of the window."""
@@ -50,8 +55,11 @@ class ByHand:
             return self._model.encode(window)
         seen = window.values.numpy().reshape(len(window.values), -1)
         found = np.empty((len(seen), self.latent_size))
-        states = self._state.shape[1]
-        found[:, :states] = seen @ self._state + self._state_bias
+        states = self._model.config.state
+        if self._filter is not None:
+            found[:, :states] = window_state(*self._filter, window.values.numpy()[:, :, self._tags])
+        else:
+            found[:, :states] = seen @ self._state + self._state_bias
         below = _bent(seen @ self._first + self._first_bias)
         for weight, bias in self._layers[:-1]:
             below = _bent(below @ weight + bias)
@@ -66,6 +74,20 @@ class ByHand:
     def read_out(self, z_BD: Tensor) -> Tensor:
         """CVs [B, Y]."""
         return torch.from_numpy(self._read_out.values(z_BD.numpy()))
+
+
+def _filter_of(model: LatentModel) -> tuple[LinearState, Products | None]:
+    """The linear state and the products that follow it along a window."""
+    names = ("A", "B", "C", "K", "bias", "offset")
+    begin, begin_bias = matrix(model.to_state), matrix(model.state_bias)
+    linear = LinearState(
+        **{name: matrix(getattr(model, name)) for name in names}, encoder=begin, encoder_bias=begin_bias,
+        begin=begin[0], begin_bias=begin_bias, values=np.ones(len(begin_bias)),
+    )  # fmt: skip
+    if not model.config.products:
+        return linear, None
+    parts = {name: matrix(getattr(model, name)) for name in ("centre", "rate", "quadratic", "slope", "rest")}
+    return linear, Products(**parts, gain=0.0, leading=0, ridge=0.0)
 
 
 def _bent(values_BH: np.ndarray) -> np.ndarray:

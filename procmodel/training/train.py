@@ -169,6 +169,7 @@ def _untrained(plant: Plant, prepared: Prepared, chosen: Settings) -> LatentMode
         latent=chosen.latent,
         hidden=chosen.hidden,
         products=prepared.products is not None,
+        filtered=prepared.linear.begin is not None,
     )
     model = LatentModel(config)
     model.start_from(prepared.linear)

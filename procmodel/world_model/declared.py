@@ -19,7 +19,7 @@ from scipy.optimize import nnls
 
 from procmodel.world_model.answers import LEAST_ANSWER, SETTLED
 from procmodel.world_model.linear import LinearState
-from procmodel.world_model.products import Products, following
+from procmodel.world_model.products import Products, following, next_state
 
 Array = np.ndarray
 POINTS = 32
@@ -51,7 +51,7 @@ def impose_signs(
     pairs = [(int(u), int(y)) for u, y in np.argwhere(declared_UY)]
     if not pairs:
         return linear
-    now, v_next, ahead = following(linear, runs)
+    now, v_next, ahead = following(linear, runs, products)
     seen = np.concatenate([now, v_next], axis=1)
     centre = seen.mean(axis=0)
     missed = ahead - now @ linear.A.T - v_next @ linear.B.T - linear.bias
@@ -83,8 +83,7 @@ def _answers(linear: LinearState, products: Products | None, x_BN: Array, v_BV: 
     moved = [v_BV + sign * SIZE * np.eye(v_BV.shape[1])[u] for u in range(mvs) for sign in (1.0, -1.0)]
     x, v = np.tile(x_BN, (2 * mvs, 1)), np.concatenate(moved)
     for _ in range(rows):
-        added = products.added(x, v) if products is not None else 0.0
-        x = x @ linear.A.T + v @ linear.B.T + linear.bias + added
+        x = next_state(linear, products, x, v)
     y_U2BY = (x @ linear.C.T).reshape(mvs, 2, len(x_BN), -1)
     return np.asarray(np.moveaxis(y_U2BY[:, 0] - y_U2BY[:, 1], 1, 2) / (2 * SIZE))
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from procmodel.world_model.linear import LinearState
-from procmodel.world_model.products import Products
+from procmodel.world_model.products import Products, next_state, window_state
 
 Array = np.ndarray
 APART = 10
@@ -76,10 +76,9 @@ def _windows(
 
 def _forecast(linear: LinearState, products: Products | None, seen_BLC: Array, v_BHV: Array) -> Array:
     """CVs of a free run from each window, [B, H, Y]."""
-    x = np.einsum("blc,lcn->bn", seen_BLC, linear.encoder) + linear.encoder_bias
+    x = window_state(linear, products, seen_BLC)
     y_BHY = np.empty((*v_BHV.shape[:2], len(linear.C)))
     for h in range(v_BHV.shape[1]):
-        added = products.added(x, v_BHV[:, h]) if products is not None else 0.0
-        x = x @ linear.A.T + v_BHV[:, h] @ linear.B.T + linear.bias + added
+        x = next_state(linear, products, x, v_BHV[:, h])
         y_BHY[:, h] = x @ linear.C.T + linear.offset
     return y_BHY

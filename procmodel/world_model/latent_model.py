@@ -30,9 +30,10 @@ class ModelConfig:
 
     Attributes:
         rows: L, history rows the encoder reads.
-        lags: Rows of it that the linear state reads.
+        lags: Rows of it that the linear state reads, the newest itself not counted.
         state: N. latent: S. hidden: Width of the hidden layers.
         products: Whether products stand beside the linear state; no model of 0.1 has them.
+        filtered: Whether the state of a window is found by a filter from its first row on, in place of a linear map.
     """
 
     columns: Columns
@@ -42,6 +43,7 @@ class ModelConfig:
     latent: int
     hidden: int
     products: bool = False
+    filtered: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -131,6 +133,7 @@ class LatentModel(nn.Module):
     A: Tensor
     B: Tensor
     C: Tensor
+    K: Tensor
     bias: Tensor
     offset: Tensor
     to_state: Tensor
@@ -156,7 +159,8 @@ class LatentModel(nn.Module):
         curved = {"centre": (q,), "rate": (q,), "quadratic": (n, q, q), "slope": (n, q), "rest": (n,)}
         for name, shape in {
             "A": (n, n), "B": (n, inputs), "C": (cvs, n), "bias": (n,), "offset": (cvs,),
-            "to_state": (config.lags + 1, inputs + cvs, n), "state_bias": (n,),
+            "to_state": (1 if config.filtered else config.lags + 1, inputs + cvs, n), "state_bias": (n,),
+            **({"K": (n, cvs)} if config.filtered else {}),
             **(curved if config.products else {}),
         }.items():  # fmt: skip
             self.register_buffer(name, torch.zeros(shape))
@@ -170,10 +174,11 @@ class LatentModel(nn.Module):
 
     def start_from(self, linear: LinearState) -> None:
         """Take the linear state as the backbone."""
-        pairs = {
-            "A": linear.A, "B": linear.B, "C": linear.C, "bias": linear.bias, "offset": linear.offset,
-            "to_state": linear.encoder, "state_bias": linear.encoder_bias,
-        }  # fmt: skip
+        pairs = {"A": linear.A, "B": linear.B, "C": linear.C, "bias": linear.bias, "offset": linear.offset}
+        if linear.begin is None or linear.begin_bias is None:
+            pairs |= {"to_state": linear.encoder, "state_bias": linear.encoder_bias}
+        else:
+            pairs |= {"to_state": linear.begin[None], "state_bias": linear.begin_bias, "K": linear.K}
         for name, value in pairs.items():
             getattr(self, name).copy_(torch.as_tensor(value, dtype=self.A.dtype))
 
@@ -202,11 +207,25 @@ class LatentModel(nn.Module):
 
     def encode_filled(self, filled_BLC: Tensor, mask_BLC: Tensor) -> Tensor:
         """The same from rows whose gaps are filled already; the mask still tells the network where they were."""
-        tags = torch.cat([self.mv_at, self.dv_at, self.cv_at])
-        seen = filled_BLC[:, -self.config.lags - 1 :].index_select(2, tags)
-        x_BN = torch.einsum("blc,lcn->bn", seen, self.to_state) + self.state_bias
         s_BS = self.encoder(encoder_input(filled_BLC, mask_BLC))
-        return torch.cat([x_BN, s_BS], dim=-1)
+        return torch.cat([self.window_state(filled_BLC, mask_BLC), s_BS], dim=-1)
+
+    def window_state(self, filled_BLC: Tensor, mask_BLC: Tensor) -> Tensor:
+        """The state without the network at the end of rows whose gaps are filled, [B, N]; from missing CVs the filter
+        learns nothing."""
+        inputs = torch.cat([self.mv_at, self.dv_at])
+        rows = filled_BLC[:, :1] if self.config.filtered else filled_BLC[:, -self.config.lags - 1 :]
+        seen = rows.index_select(2, torch.cat([inputs, self.cv_at]))
+        x_BN = torch.einsum("blc,lcn->bn", seen, self.to_state) + self.state_bias
+        if not self.config.filtered:
+            return x_BN
+        v_BLV = filled_BLC.index_select(2, inputs)
+        y_BLY, good_BLY = filled_BLC.index_select(2, self.cv_at), mask_BLC.index_select(2, self.cv_at)
+        for row in range(1, self.rows):
+            x_BN = self.state_step(x_BN, v_BLV[:, row])
+            e_BY = (y_BLY[:, row] - x_BN @ self.C.T - self.offset) * good_BLY[:, row]
+            x_BN = x_BN + e_BY @ self.K.T
+        return x_BN
 
     def step(self, z_BD: Tensor, u_BU: Tensor, d_BV: Tensor) -> Tensor:
         """Latent one row later, [B, D]."""

@@ -112,6 +112,8 @@ class LinearState:
         A: [N, N]; B: [N, V]; C: [Y, N]; K: [N, Y]; bias: [N]; offset: [Y].
         encoder: [P + 1, V + Y, N], oldest row first, inputs before CVs; encoder_bias: [N].
         values: Singular values, largest first: how much each state carries.
+        begin: Where a window's state is found by the filter along its rows, products included, the map from its first
+            row to the state there, [V + Y, N], with `begin_bias` [N]; `encoder` then only comes near.
     """
 
     A: Array
@@ -123,10 +125,19 @@ class LinearState:
     encoder: Array
     encoder_bias: Array
     values: Array
+    begin: Array | None = None
+    begin_bias: Array | None = None
 
     def steady_gain(self) -> Array:
         """[Y, V] answer at rest to a held unit input."""
         return np.asarray(self.C @ np.linalg.solve(np.eye(len(self.A)) - self.A, self.B))
+
+    def answer(self, rows: int) -> Array:
+        """[Y, V] answer after so many rows to a unit input held from now on."""
+        x_NV = np.zeros_like(self.B)
+        for _ in range(rows):
+            x_NV = self.A @ x_NV + self.B
+        return np.asarray(self.C @ x_NV)
 
 
 def fit_linear_state(runs: Sequence[tuple[Array, Array]], lags: int, order: int, ridge: float = 1e-6) -> LinearState:

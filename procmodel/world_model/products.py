@@ -111,20 +111,37 @@ def fit_products(linear: LinearState, runs: Sequence[tuple[Array, Array]]) -> Pr
     )  # fmt: skip
 
 
-def following(linear: LinearState, runs: Sequence[tuple[Array, Array]]) -> tuple[Array, Array, Array]:
+def window_state(linear: LinearState, products: Products | None, rows_BLC: Array) -> Array:
+    """State at the end of windows of inputs and CVs, [B, N]: by the linear map, or by the filter along their rows."""
+    if linear.begin is None:
+        return np.asarray(np.einsum("blc,lcn->bn", rows_BLC, linear.encoder) + linear.encoder_bias)
+    x, inputs = rows_BLC[:, 0] @ linear.begin + linear.begin_bias, linear.B.shape[1]
+    for t in range(1, rows_BLC.shape[1]):
+        v, y = rows_BLC[:, t, :inputs], rows_BLC[:, t, inputs:]
+        x = next_state(linear, products, x, v)
+        x = x + (y - x @ linear.C.T - linear.offset) @ linear.K.T
+    return np.asarray(x)
+
+
+def next_state(linear: LinearState, products: Products | None, x_BN: Array, v_BV: Array) -> Array:
+    """The state one row later, [B, N], before its CVs are known."""
+    added = products.added(x_BN, v_BV) if products is not None else 0.0
+    return np.asarray(x_BN @ linear.A.T + v_BV @ linear.B.T + linear.bias + added)
+
+
+def following(
+    linear: LinearState, runs: Sequence[tuple[Array, Array]], products: Products | None = None
+) -> tuple[Array, Array, Array]:
     """States of windows without a gap [T, N], the inputs of the next row [T, V], the states one row later [T, N]."""
     length = len(linear.encoder)
     pieces = [piece for run in runs for piece in whole_runs(*run, length - 1)]
     every = -(-sum(len(y) - length for y, _ in pieces) // MOST)
     now, v_next, ahead = [], [], []
-
-    def states(windows_TCL: Array) -> Array:
-        return np.asarray(np.einsum("tcl,lcn->tn", windows_TCL, linear.encoder) + linear.encoder_bias)
-
     for y, v in pieces:
         windows = np.lib.stride_tricks.sliding_window_view(np.concatenate([v, y], axis=1), length, axis=0)
-        now.append(states(windows[:-1:every]))
-        ahead.append(states(windows[1::every]))
+        rows_BLC = windows.transpose(0, 2, 1)
+        now.append(window_state(linear, products, rows_BLC[:-1:every]))
+        ahead.append(window_state(linear, products, rows_BLC[1::every]))
         v_next.append(v[length::every])
     return np.concatenate(now), np.concatenate(v_next), np.concatenate(ahead)
 

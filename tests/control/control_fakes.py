@@ -150,15 +150,29 @@ COLUMN: dict[str, Any] = {
 
 
 def latent_model(
-    plant: Plant, *, state: int = 4, latent: int = 3, hidden: int = 12, seed: int = 1, products: bool = False
+    plant: Plant,
+    *,
+    state: int = 4,
+    latent: int = 3,
+    hidden: int = 12,
+    seed: int = 1,
+    products: bool = False,
+    filtered: bool = False,
 ) -> LatentModel:
     """A latent model with random weights in every part, stable and clearly bent."""
     torch.manual_seed(seed)
     config = ModelConfig(
-        columns=Columns.of(plant), rows=3, lags=2, state=state, latent=latent, hidden=hidden, products=products
+        columns=Columns.of(plant),
+        rows=3,
+        lags=2,
+        state=state,
+        latent=latent,
+        hidden=hidden,
+        products=products,
+        filtered=filtered,
     )
     model = LatentModel(config).double().requires_grad_(False)
-    for name in ("A", "B", "C", "bias", "offset", "to_state", "state_bias"):
+    for name in ("A", "B", "C", "bias", "offset", "to_state", "state_bias", *(("K",) if filtered else ())):
         values = getattr(model, name)
         values.copy_(torch.randn_like(values) * 0.3)
     model.A.copy_(torch.linalg.qr(model.A)[0] * 0.9)
@@ -176,6 +190,10 @@ def latent_model(
 
 def model_with_products(plant: Plant) -> LatentModel:
     return latent_model(plant, products=True)
+
+
+def model_with_a_filter(plant: Plant) -> LatentModel:
+    return latent_model(plant, products=True, filtered=True)
 
 
 def gru_model(plant: Plant, *, latent: int = 7, seed: int = 1, spread: float = 0.7) -> GruModel:

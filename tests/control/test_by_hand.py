@@ -14,6 +14,7 @@ from control_fakes import (
     gru_model,
     latent_model,
     make_plant,
+    model_with_a_filter,
     model_with_products,
     tanks_scaler,
 )
@@ -36,7 +37,7 @@ def long_window_model(plant: object) -> LatentModel:
     return model
 
 
-ALL = pytest.mark.parametrize("make", [latent_model, model_with_products, long_window_model])
+ALL = pytest.mark.parametrize("make", [latent_model, model_with_products, model_with_a_filter, long_window_model])
 
 
 def windows(rows: int, gaps: float = 0.0, seed: int = 1) -> Window:

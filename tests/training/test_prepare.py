@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bent_plants import bent_record
 
 from procmodel.training import prepare as prepare_module
-from procmodel.training.prepare import Runs, chosen_state, linear_states
+from procmodel.training.prepare import Runs, chosen_state, linear_states, settles
+from procmodel.world_model import prediction_error
 from procmodel.world_model.held_back import free_run_error
-from procmodel.world_model.linear import fit_arx
+from procmodel.world_model.linear import LinearState, fit_arx
 
 LAGS, HORIZON = 20, 60
 
@@ -103,4 +105,32 @@ def test_products_that_miss_more_of_the_next_row_are_not_kept_whatever_free_runs
 ) -> None:
     runs, held = curved_plant(6_000, 0, 0.6), curved_plant(3_000, 1, 0.6)
     monkeypatch.setattr(prepare_module, "one_row_error", lambda _, products, __: 1.0 if products else 0.0)
+    monkeypatch.setattr(prediction_error, "ENOUGH", np.inf)  # no state and products that are found together
     assert chosen_state(runs, held, LAGS, HORIZON)[1] is None
+
+
+@pytest.mark.parametrize(("pole", "expected"), [(0.95, True), (0.97, True), (0.98, False), (1.0, False)])
+def test_a_plant_settles_by_the_horizon_if_little_of_its_answer_comes_later(pole: float, expected: bool) -> None:
+    """Of one pole (p^60 - p^300) / (1 - p^60) comes later: 0.05, 0.19, 0.42; an integrator goes on."""
+    one = np.ones((1, 1))
+    state = LinearState(
+        A=pole * one, B=one, C=one, K=one, bias=np.zeros(1), offset=np.zeros(1), encoder=np.zeros((2, 2, 1)),
+        encoder_bias=np.zeros(1), values=np.ones(1),
+    )  # fmt: skip
+    if pole < 1.0:
+        assert state.answer(60)[0, 0] == pytest.approx((1.0 - pole**60) / (1.0 - pole))
+    assert settles(state, HORIZON) is expected
+
+
+def test_what_bends_is_found_with_the_state_where_both_judges_together_ask_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs, held = [bent_record(6_000, 0)], [bent_record(4_000, 1)]
+    linear, products = chosen_state(runs, held, LAGS, HORIZON)
+    assert linear.begin is not None
+    assert products is not None
+    with monkeypatch.context() as slow:
+        slow.setattr(prepare_module, "settles", lambda *_: False)
+        assert chosen_state(runs, held, LAGS, HORIZON)[0].begin is None
+    monkeypatch.setattr(prepare_module, "one_row_error", lambda state, *_: 0.0 if state.begin is None else 9.0)
+    assert chosen_state(runs, held, LAGS, HORIZON)[0].begin is None

@@ -57,6 +57,19 @@ def trained(seed: int = 0, columns: Columns = COLUMNS, hidden: int = 7, products
     return model
 
 
+def with_a_filter(seed: int = 0) -> tuple[LatentModel, LinearState]:
+    """A filter that follows the state from a window's first row, without network and products; float64."""
+    rng, linear = np.random.default_rng(seed), linear_state(seed)
+    cvs = linear.C.shape[0]
+    linear = replace(
+        linear, K=0.1 * linear.K, begin=rng.normal(size=(len(linear.B[0]) + cvs, STATES)),
+        begin_bias=rng.normal(size=STATES),
+    )  # fmt: skip
+    model = LatentModel(replace(untrained(seed).config, filtered=True)).double()
+    model.start_from(linear)
+    return model, linear
+
+
 def batch(
     rows: int, *, size: int = 6, columns: Columns = COLUMNS, good: float = 0.85, seed: int = 0
 ) -> tuple[Tensor, Tensor]:

@@ -11,10 +11,23 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from latent_fakes import COLUMNS, LAGS, LEARNED, ROWS, STATES, batch, filled_by_hand, linear_state, trained, untrained
+from latent_fakes import (
+    COLUMNS,
+    LAGS,
+    LEARNED,
+    ROWS,
+    STATES,
+    batch,
+    filled_by_hand,
+    linear_state,
+    trained,
+    untrained,
+    with_a_filter,
+)
 
 from procmodel.data.window import Columns, Window
 from procmodel.world_model.latent_model import LatentModel, ModelConfig, filled_windows, forward_fill
+from procmodel.world_model.products import next_state, window_state
 from procmodel.world_model.protocol import rollout
 
 cells = st.tuples(st.integers(1, 9), st.integers(1, 3))
@@ -59,6 +72,23 @@ def test_the_network_is_told_where_the_gaps_are() -> None:
     gap = model.encode_rows(values, holed) - model.encode_rows(values, mask)
     assert gap[:, :STATES].abs().max() == 0
     assert gap[:, STATES:].abs().min() > 1e-6
+
+
+def test_a_filter_follows_the_state_along_the_window_and_learns_nothing_from_missing_cvs() -> None:
+    model, linear = with_a_filter()
+    values, mask = batch(ROWS, good=1.0)
+    tags = [*COLUMNS.mv, *COLUMNS.dv, *COLUMNS.cv]
+    expected = window_state(linear, None, values.numpy()[:, :, tags])
+    np.testing.assert_allclose(model.encode_rows(values, mask)[:, :STATES].detach(), expected, atol=1e-12)
+    mask[:, 2, COLUMNS.cv[0]] = 0
+    x = values.numpy()[:, 0, tags] @ linear.begin + linear.begin_bias
+    for row in range(1, ROWS):
+        seen = values.numpy()[:, row, tags]
+        x = next_state(linear, None, x, seen[:, :3])
+        e = seen[:, 3:] - x @ linear.C.T - linear.offset
+        e[:, 0] *= row != 2
+        x = x + e @ linear.K.T
+    np.testing.assert_allclose(model.encode_rows(values, mask)[:, :STATES].detach(), x, atol=1e-12)
 
 
 def test_an_untrained_model_is_the_linear_state() -> None:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
-
+import bent_plants
 import numpy as np
 import pytest
+from bent_plants import BEND, at_rest, bent_record
 from hypothesis import given
 from hypothesis import strategies as st
 from linear_systems import Innovations
 from scipy.linalg import solve_discrete_are
 
 from procmodel.errors import DatasetError
-from procmodel.world_model import prediction_error
+from procmodel.world_model import filter_search, prediction_error
+from procmodel.world_model.filter_search import plain
+from procmodel.world_model.held_back import one_row_error
 from procmodel.world_model.linear import LinearState, fit_linear_state
 from procmodel.world_model.prediction_error import (
     filtered,
+    fit_bent_state,
     fit_prediction_error_state,
-    innovations,
     memory_beyond,
 )
+from procmodel.world_model.products import next_state, window_state
 from procmodel.world_model.realisation import fit_realised_state
 
 Runs = list[tuple[np.ndarray, np.ndarray]]
@@ -111,38 +114,64 @@ def test_a_predictor_that_never_forgets_has_all_its_memory_before_the_window() -
     assert memory_beyond(state, 10) == 1.0
 
 
-def test_the_slope_of_the_search_is_that_of_the_squared_innovations() -> None:
-    """Against differences of the cost itself, one number at a time."""
-    runs = Innovations().records(1, 700, seed=3, noise=0.2, feedback=0.4)
-    runs[0][0][300:310, 1] = np.nan
-    model, pieces = fit_linear_state(runs, lags=4, order=2), prediction_error._cut(runs)
-    weight = np.array([[2.0, 0.3], [0.3, 1.0]])
-    _, slope = prediction_error._normal(model, pieces, weight)
-
-    def cost(name: str, at: tuple[int, ...], step: float) -> float:
-        moved = getattr(model, name).copy()
-        moved[at] += step
-        some = dataclasses.replace(model, **{name: moved})
-        return prediction_error._cost(innovations(some, pieces) * pieces.counts, weight)
-
-    place = 0
-    for name in ("A", "B", "bias", "K", "C", "offset"):
-        for at in np.ndindex(getattr(model, name).shape):
-            measured = (cost(name, at, 1e-5) - cost(name, at, -1e-5)) / 4e-5  # the slope is that of half the cost
-            assert slope[place] == pytest.approx(measured, rel=2e-3, abs=2e-3 * np.abs(slope).max())
-            place += 1
-    assert place == len(slope)
-
-
 def test_a_window_leads_to_the_state_in_which_the_filter_would_be() -> None:
     records = Innovations().records(4, 3_000, seed=0, noise=0.2, feedback=0.6)
     found = fit_prediction_error_state(fit_linear_state(records, lags=15, order=2), records)
     ((y, v),), length = Innovations().records(1, 400, seed=9, noise=0.2, feedback=0.6), len(found.encoder)
-    along = filtered(found, y, v)
+    along = filtered(plain(found), y, v)
     for end in range(length, 400, 30):
         rows = np.concatenate([v, y], axis=1)[end - length : end]
         x = np.einsum("lc,lcn->n", rows, found.encoder) + found.encoder_bias
         np.testing.assert_allclose(x, along[end - 1], atol=0.01 * np.abs(along).max())
+
+
+def test_what_bends_is_found_with_the_state_under_feedback_and_noise() -> None:
+    """A lag between input and level, and a sensor whose noise is ten times what the level does by itself in a row."""
+    record, held = [bent_record(12_000, 0)], [bent_record(12_000, 1)]
+    start = fit_linear_state(record, lags=20, order=3)
+    linear, products = fit_bent_state(start, record)
+    for v in (-1.5, 0.0, 1.5):
+        x = np.zeros((1, 3))
+        for _ in range(2_000):
+            x = next_state(linear, products, x, np.array([[v]]))
+        assert (x @ linear.C.T + linear.offset).item() == pytest.approx(at_rest(v), abs=0.1)
+    assert at_rest(1.5) > 2.0 * BEND * 1.5, "the plant itself bends as far as that"
+    straight = fit_prediction_error_state(start, record)
+    bent_error, straight_error = (one_row_error(s, p, held) for s, p in ((linear, products), (straight, None)))
+    assert bent_error is not None
+    assert straight_error is not None
+    assert bent_error < straight_error - 0.02
+    assert np.exp(bent_error) < 1.1 * bent_plants.NOISE**2
+    assert products.gain > 0.0
+
+
+def test_the_filter_along_a_window_leads_to_where_it_is_along_the_record() -> None:
+    y, v = bent_record(6_000, 0)
+    linear, products = fit_bent_state(fit_linear_state([(y, v)], lags=30, order=3), [(y, v)])
+    rows = np.concatenate([v, y], axis=1)
+    near, far = (window_state(linear, products, rows[None, 3_000 - length : 3_000]) for length in (40, 1_000))
+    assert np.abs(linear.C @ (near - far)[0]) < 0.05
+    assert linear.begin is not None
+    assert linear.begin.shape == (2, 3)
+
+
+def test_a_record_with_too_few_rows_for_its_products_is_refused() -> None:
+    record = [bent_record(1_500, 0)]
+    start = fit_linear_state(record, lags=20, order=3)
+    fit_prediction_error_state(start, record)
+    with pytest.raises(DatasetError, match="too few for a state of 3"):
+        fit_bent_state(start, record)
+
+
+def test_a_search_for_too_many_numbers_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = [bent_record(6_000, 0)]
+    start = fit_linear_state(record, lags=20, order=3)
+    numbers = 9 + 3 + 3 + 3 + 3 + 1 + 3 * 3  # A, B, bias, K, C, offset, and three products into three states
+    monkeypatch.setattr(prediction_error, "WORTHWHILE", numbers - 1)
+    with pytest.raises(DatasetError, match="too many to search"):
+        fit_bent_state(start, record)
+    monkeypatch.setattr(prediction_error, "WORTHWHILE", numbers)
+    fit_bent_state(start, record)
 
 
 def test_rows_in_which_a_cv_is_missing_say_nothing_of_it() -> None:
@@ -156,26 +185,18 @@ def test_rows_in_which_a_cv_is_missing_say_nothing_of_it() -> None:
     np.testing.assert_allclose(found.steady_gain(), true, atol=0.06 * np.abs(true).max())
 
 
-def test_a_long_record_is_thinned_evenly() -> None:
-    records = Innovations().records(8, 4_000, seed=0, noise=0.2, feedback=0.6)
-    pieces = prediction_error._cut(records, most=12_000)
-    assert 10_000 <= pieces.counts.any(axis=2).sum() <= 12_000
-    lasts = [np.abs(pieces.y[-1, 100] - y).sum(axis=1).min() for y, _ in records]
-    assert int(np.argmin(lasts)) == 7, "the last record has its part"
-
-
 def test_a_step_that_would_take_long_runs_along_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     records = Innovations().records(8, 4_000, seed=0, noise=0.2, feedback=0.6)
     start = fit_linear_state(records, lags=8, order=2)
     numbers = 4 + 4 + 2 + 4 + 4 + 2
-    run_along, cut = list[int](), prediction_error._cut
+    run_along, cut = list[int](), filter_search.cut
 
-    def counted(runs: Runs, most: int) -> prediction_error._Pieces:
+    def counted(runs: Runs, most: int) -> filter_search.Pieces:
         run_along.append(most)
         return cut(runs, most)
 
-    monkeypatch.setattr(prediction_error, "_cut", counted)
-    monkeypatch.setattr(prediction_error, "WORK", 4_000.0 * 2 * numbers**2)
+    monkeypatch.setattr(prediction_error, "cut", counted)
+    monkeypatch.setattr(filter_search, "WORK", 4_000.0 * 2 * numbers**2)
     some = fit_prediction_error_state(start, records)
     assert run_along == [4_000]
     true = Innovations().steady_gain()
