@@ -32,11 +32,8 @@ help: ## what can be made
 demo: $(VENV)/installed ## set up, then the whole job on a simulated plant (ARGS='--plant quadruple-tank')
 	@$(BIN)/procmodel demo $(ARGS)
 
-# One worker more than there are cores: tests of servers and of several processes wait a good deal.
-WORKERS := import os; print(min(4, (os.cpu_count() or 1) + 1))
 test: $(VENV)/installed-dev ## set up, then all tests (ARGS='tests/plant -x')
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest \
-		-n $$($(BIN)/python -c '$(WORKERS)') --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 servers: ## install what tests of server historians run against (apt, npm); tests skip what is not there
 	@.ci/servers
