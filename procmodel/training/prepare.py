@@ -121,8 +121,10 @@ def chosen_state(runs: Runs, held: Runs, lags: int, horizon: int) -> State:
     best = min(tried, key=error)
     if not np.isfinite(error(best)):
         return pairs[0]
+    if all(products is None for _, products in pairs):
+        return best
     start = fit_linear_state(runs, lags, _few(runs, lags))
-    if any(products is not None for _, products in pairs) and settles(start, horizon):
+    if settles(start, horizon):
         with suppress(DatasetError):  # too short for so many numbers, or too many gaps to run along it
             bent = fit_bent_state(start, runs)
             missed = _both(bent, held, horizon)

@@ -64,7 +64,8 @@ def fit_prediction_error_state(start: LinearState, runs: Sequence[tuple[Array, A
     begin = plain(start)
     pieces = _enough(begin, runs, 2.0)
     found = search(begin, pieces)
-    return replace(found.linear, **_window_map(found, runs, len(start.encoder)))
+    encoder, bias = _window_map(_followed(found, runs), len(start.encoder))
+    return replace(found.linear, encoder=encoder, encoder_bias=bias)
 
 
 def fit_bent_state(start: LinearState, runs: Sequence[tuple[Array, Array]]) -> tuple[LinearState, Products]:
@@ -85,14 +86,12 @@ def fit_bent_state(start: LinearState, runs: Sequence[tuple[Array, Array]]) -> t
     found = search(begin, pieces)
     before, after = (covariance(innovations(each, pieces), pieces) for each in (begin, found))
     gain = 1.0 - float(np.trace(np.linalg.solve(before, after))) / len(before)
-    first = _window_map(found, runs, 1)
+    followed = _followed(found, runs)
+    (encoder, bias), (begin_map, begin_bias) = (_window_map(followed, length) for length in (len(start.encoder), 1))
     return (
-        replace(
-            found.linear, **_window_map(found, runs, len(start.encoder)),
-            begin=first["encoder"][0], begin_bias=first["encoder_bias"],
-        ),
+        replace(found.linear, encoder=encoder, encoder_bias=bias, begin=begin_map[0], begin_bias=begin_bias),
         bends.products(found.weights, gain, len(linear.C), RIDGE),
-    )  # fmt: skip
+    )
 
 
 def _enough(model: Filter, runs: Sequence[tuple[Array, Array]], each: float) -> Pieces:
@@ -123,30 +122,34 @@ def memory_beyond(linear: LinearState, rows: int) -> float:
     return float((weights[rows:].sum(axis=0) / np.maximum(weights.sum(axis=0), 1e-12)).max())
 
 
-def _window_map(model: Filter, runs: Sequence[tuple[Array, Array]], length: int) -> dict[str, Array]:
+def _followed(model: Filter, runs: Sequence[tuple[Array, Array]]) -> list[tuple[Array, Array]]:
+    """Per span without a gap in its inputs, its rows [T, V + Y] and the filter's state after each [T, N]."""
+    spans = [(y[begin:stop], v[begin:stop]) for y, v in runs for begin, stop in whole_spans(v) if stop - begin > BURN]
+    return [(np.concatenate([v, y], axis=1), filtered(model, y, v)) for y, v in spans]
+
+
+def _window_map(followed: Sequence[tuple[Array, Array]], length: int) -> tuple[Array, Array]:
     """The linear map from the rows of a window to the filter's state that misses it least, as `encoder` and its bias.
 
     A window is too short for a filter that remembers long: one that begins with it has not found its state by its end.
     """
-    width = model.linear.B.shape[1] + len(model.linear.C)
+    width = followed[0][0].shape[1] if followed else 1
     windows, states = [], []
-    for y_run, v_run in runs:
-        for begin, stop in whole_spans(v_run):
-            if stop - begin < BURN + length:
-                continue
-            y, v = y_run[begin:stop], v_run[begin:stop]
-            rows_TWL = np.lib.stride_tricks.sliding_window_view(np.concatenate([v, y], axis=1), length, axis=0)
-            at = np.arange(BURN, len(rows_TWL), EVERY)
-            at = at[np.isfinite(rows_TWL[at]).all(axis=(1, 2))]
-            windows.append(rows_TWL[at].transpose(0, 2, 1).reshape(-1, length * width))
-            states.append(filtered(model, y, v)[at + length - 1])
-    if sum(map(len, windows)) < 2 * length * width:
+    for rows_TC, x_TN in followed:
+        if len(rows_TC) < BURN + length:
+            continue
+        rows_TCL = np.lib.stride_tricks.sliding_window_view(rows_TC, length, axis=0)
+        at = np.arange(BURN, len(rows_TCL), EVERY)
+        at = at[np.isfinite(rows_TCL[at]).all(axis=(1, 2))]
+        windows.append(rows_TCL[at].transpose(0, 2, 1).reshape(-1, length * width))
+        states.append(x_TN[at + length - 1])
+    if not windows or sum(map(len, windows)) < 2 * length * width:
         raise DatasetError(
             f"Gaps leave too few windows of {length} whole rows. Read a longer record, raise max_gap of the tags with "
             "gaps, or shorten training.window."
         )
     encoder, bias = affine(np.concatenate(windows), np.concatenate(states), 1e-6)
-    return {"encoder": encoder.T.reshape(length, width, -1), "encoder_bias": bias}
+    return encoder.T.reshape(length, width, -1), bias
 
 
 def filtered(model: Filter, y: Array, v: Array) -> Array:
