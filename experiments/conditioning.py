@@ -27,7 +27,7 @@ def study(quick: bool) -> Outcome:
     sizes = (2_500_000, 2_000_000, 2_000_000) if quick else (FULL, QUARTER, PEERS)
     full, quarter, shared = (made(rows) for rows in sizes)
     repeats = 1 if quick else REPEATS
-    large = _in_turn(("scan", "ours"), full, 1 if quick else 2)
+    large = _in_turn(("scan", "groups", "ours"), full, 1 if quick else REPEATS)
     small = _in_turn(("ours",), quarter, 1)
     peers = _in_turn(("ours", "scan", "pandas", "polars", "duckdb"), shared, repeats)
     table = {

@@ -8,11 +8,13 @@ left out; peak memory is that of the whole process.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,21 @@ def scan(path: Path) -> Callable[[], int]:
     return run
 
 
+def scan_by_groups(path: Path) -> Callable[[], int]:
+    """The quickest decoding we know of: whole row groups, as many at once as there are cores, and dropped."""
+    import pyarrow.parquet as pq
+
+    def one(group: int) -> int:
+        file = pq.ParquetFile(path, read_dictionary=["tag"])
+        return int(file.read_row_group(group, COLUMNS, use_threads=False).num_rows)
+
+    def run() -> int:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return sum(pool.map(one, range(pq.ParquetFile(path).num_row_groups)))
+
+    return run
+
+
 def pandas_resample(path: Path) -> Callable[[], int]:
     """The plain mean of each tag's good samples in a cell, by `resample`; no time weights, no gaps."""
     import pandas as pd
@@ -103,6 +120,7 @@ def duckdb_bucket(path: Path) -> Callable[[], int]:
 WAYS = {
     "ours": ours,
     "scan": scan,
+    "groups": scan_by_groups,
     "pandas": pandas_resample,
     "polars": polars_dynamic,
     "duckdb": duckdb_bucket,

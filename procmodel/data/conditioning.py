@@ -142,7 +142,7 @@ class Accumulator:
         self._first_time = lo if self._first_time is None else min(self._first_time, lo)
         self._newest = hi if self._newest is None else max(self._newest, hi)
         self._cover(lo, hi)
-        if len(self._room.times_N) < len(block.codes_N):
+        if len(self._room.late.codes_N) < len(block.codes_N):
             self._room = tag_loops.room_for(len(block.codes_N))
         count, wrong, at = tag_loops.add_block(
             self._rules_C, self.tags_C, self.intervals_CB, block, int(worst), self._grid, self._room

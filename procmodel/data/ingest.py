@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from procmodel.data.conditioner import condition
@@ -121,34 +122,40 @@ def _worth(accumulator: Accumulator, gaps_C: np.ndarray, reader: Reader) -> Iter
 
 
 class _Grid:
-    """The Parquet file of a dataset's rows, written strip by strip while the next strip is made."""
+    """The Parquet file of a dataset's rows: one strip is made, the one before it written, and what stands is synced."""
 
     def __init__(self, path: Path, plant: Plant, aged: tuple[str, ...]) -> None:
         self._path, self._plant, self._aged = path, plant, aged
         self._writer: pq.ParquetWriter | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="grid")
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
         self._last: Future[None] | None = None
 
     def __enter__(self) -> _Grid:
         return self
 
     def write(self, cells: Cells, step: int) -> None:
+        table = to_arrow(_table_of(self._plant, self._aged, cells, step))
         if self._last is not None:
             self._last.result()
-        self._last = self._worker.submit(self._write, cells, step)
+        self._last = self._worker.submit(self._write, table)
 
-    def _write(self, cells: Cells, step: int) -> None:
-        table = to_arrow(_table_of(self._plant, self._aged, cells, step))
+    def _write(self, table: pa.Table) -> None:
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._path, table.schema, **PARQUET)
         self._writer.write_table(table)
+        self._disk.submit(self._sync)  # so that little is left to wait for at the end
+
+    def _sync(self) -> None:
+        with self._path.open("rb") as file:
+            os.fsync(file.fileno())
 
     def __exit__(self, *_: object) -> None:
         self._worker.shutdown()
+        self._disk.shutdown()
         if self._writer is not None:
             self._writer.close()
-            with self._path.open("rb") as file:
-                os.fsync(file.fileno())
+            self._sync()
         if self._last is not None:
             self._last.result()
 

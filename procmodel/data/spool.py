@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -13,11 +13,20 @@ from procmodel.data.kernels import GOOD, Grid, compiled, fill
 from procmodel.data.rules import NO_BOUND
 from procmodel.errors import DatasetError
 
-_WINDOW = 16 << 20  # bytes of rows kept in memory before those that are full are put away
+_WINDOW = 4 << 20  # bytes of rows kept in memory before those that are full are put away: a core keeps them near
+_STRIP = 32 << 20  # bytes of rows that are read back at once: a table of many columns is written faster in long pieces
+
+
+class _Piece(NamedTuple):
+    """Rows that were put away together, and their place in the file."""
+
+    row0: int
+    rows: int
+    place: int
 
 
 class Spool:
-    """A file of strips, each some rows of all tags.
+    """A file of rows of all tags, put away a few at a time and read back in strips of many.
 
     Args:
         folder: Where the file lies; it has no name and is gone with this object.
@@ -27,8 +36,9 @@ class Spool:
     def __init__(self, folder: Path, columns: int, aged: int) -> None:
         self._columns, self._aged = columns, aged
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
-        self._strips: list[tuple[int, int, int]] = []  # first row, rows, place in the file
-        self.window = max(64, _WINDOW // (24 * columns + 4 * aged))
+        self._strips: list[list[_Piece]] = []
+        self._bytes = 24 * columns + 4 * aged  # of a row
+        self.window = max(64, _WINDOW // self._bytes)
 
     def __enter__(self) -> Self:
         return self
@@ -42,33 +52,34 @@ class Spool:
         return len(self._strips)
 
     def put(self, grid: Grid, rows: int) -> None:
-        """The first rows of a grid."""
-        self._strips.append((grid.row0, rows, self._file.tell()))
+        """The first rows of a grid; they follow those put away before."""
+        if not self._strips or sum(piece.rows for piece in self._strips[-1]) * self._bytes >= _STRIP:
+            self._strips.append([])
+        self._strips[-1].append(_Piece(grid.row0, rows, self._file.tell()))
         for part in grid[:4]:
             if part.shape[1]:
                 self._file.write(np.ascontiguousarray(part[:rows]).data.cast("B"))
 
     def get(self, i: int, step: int) -> Grid:
         """Strip i as a grid of its own."""
-        row0, rows, place = self._strips[i]
-        self._file.seek(place)
-
-        def part(columns: int, dtype: type[np.generic]) -> np.ndarray:
-            into = np.empty((rows, columns), dtype=dtype)
-            if columns and self._file.readinto(into.data.cast("B")) != into.nbytes:
-                raise DatasetError("A temporary file of the grid came back shorter than it was written. Try again.")
-            return into
-
-        return Grid(
-            held_TC=part(self._columns, np.float64),
-            area_TC=part(self._columns, np.float64),
-            good_TC=part(self._columns, np.int64),
-            age_TA=part(self._aged, np.float32),
+        row0, rows = self._strips[i][0].row0, sum(piece.rows for piece in self._strips[i])
+        grid = Grid(
+            held_TC=np.empty((rows, self._columns)),
+            area_TC=np.empty((rows, self._columns)),
+            good_TC=np.empty((rows, self._columns), dtype=np.int64),
+            age_TA=np.empty((rows, self._aged), dtype=np.float32),
             lo=row0 * step,
             hi=(row0 + rows) * step,
             step=step,
             row0=row0,
         )
+        for piece in self._strips[i]:
+            self._file.seek(piece.place)
+            for part in grid[:4]:
+                into = part[piece.row0 - row0 :][: piece.rows]
+                if into.size and self._file.readinto(into.data.cast("B")) != into.nbytes:
+                    raise DatasetError("A temporary file of the grid came back shorter than it was written. Try again.")
+        return grid
 
 
 @compiled

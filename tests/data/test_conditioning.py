@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from procmodel.data.conditioning import Accumulator, Cells
 from procmodel.data.intervals import quantile
 from procmodel.data.rules import Rule
+from procmodel.data.tag_loops import NEAR
 from procmodel.errors import DatasetError, HistorianError
 from procmodel.plant import Summary
 
@@ -248,6 +249,30 @@ def test_tags_mixed_at_will_come_out_as_each_on_its_own(tags: list[tuple[list[Sa
         together.add(np.array(order[at], dtype=np.int64), stamps, values[at], good[at])
     found = together.finish(together.bridged(together.intervals_CB)).values
     np.testing.assert_array_equal(found, np.stack(alone, axis=1))
+
+
+def test_a_batch_that_is_longer_than_what_is_laid_out_at_once_is_as_its_parts() -> None:
+    count = 2 * NEAR + 1_000
+    rng = np.random.default_rng(5)
+    codes, times = rng.integers(-1, 3, count), np.cumsum(rng.integers(0, SECOND, count))
+    values, good = rng.normal(size=count), rng.random(count) < 0.95
+    rules = [Rule(step=False), Rule(step=True), Rule(step=False, summary=Summary.MAXIMUM)]
+    found = []
+    for size in (count, 777):
+        accumulator = Accumulator(["A", "B", "C"], rules, 10 * SECOND)
+        for at in (slice(i, i + size) for i in range(0, count, size)):
+            accumulator.add(codes[at], times[at], values[at], good[at])
+        found.append(accumulator.finish(accumulator.bridged(accumulator.intervals_CB)))
+    np.testing.assert_array_equal(found[0].values, found[1].values)
+    np.testing.assert_array_equal(found[0].good_fraction, found[1].good_fraction)
+
+
+def test_a_sample_that_runs_backwards_is_named_however_late_in_a_batch_it_stands() -> None:
+    times = np.arange(2 * NEAR, dtype=np.int64)
+    times[-1] = 3
+    accumulator = Accumulator(["TAG"], [LINEAR], SECOND)
+    with pytest.raises(HistorianError, match=r"00\.000003 UTC follows a later one"):
+        accumulator.add(np.zeros(len(times), dtype=np.int64), times, times * 1.0, np.ones(len(times), dtype=np.bool_))
 
 
 def test_samples_that_run_backwards_are_refused() -> None:

@@ -87,12 +87,18 @@ def record(seed: int, seconds: int = 20_000) -> list[tuple[str, int, float, int]
     return sorted(rows, key=lambda r: r[1])
 
 
+def little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 rows are put away at a time, and three times as many are read back."""
+    monkeypatch.setattr(spool, "_WINDOW", 1)
+    monkeypatch.setattr(spool, "_STRIP", 150 * 24 * len(TAGS))
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("span", [(None, None), (4_000, 15_000)])
 def test_a_record_conditioned_out_of_core_is_the_one_in_memory(
     seed: int, span: tuple[float | None, float | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool, "_WINDOW", 1)  # 64 rows at a time
+    little_at_a_time(monkeypatch)
     rows = record(seed)
     start, end = (None if s is None else T0 + timedelta(seconds=s) for s in span)
     whole = condition(PLANT, OrderedHistorian(rows, 1_000_000), start=start, end=end)
@@ -110,7 +116,7 @@ def test_a_record_conditioned_out_of_core_is_the_one_in_memory(
 def test_a_historian_that_goes_on_after_the_end_changes_nothing(
     batch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool, "_WINDOW", 1)
+    little_at_a_time(monkeypatch)
     start, end = (T0 + timedelta(seconds=s) for s in (2_000, 6_000))
     kept = condition(PLANT, OrderedHistorian(record(2), batch), start=start, end=end)
     read = OrderedHistorian.read
@@ -126,7 +132,7 @@ def test_a_historian_that_goes_on_after_the_end_changes_nothing(
 
 
 def test_a_promise_of_order_that_is_not_kept_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool, "_WINDOW", 1)
+    little_at_a_time(monkeypatch)
     rows = record(0)
     rows = [*rows[5_000:], *rows[:5_000]]
     with pytest.raises(HistorianError, match=r"arrives after .* promises all tags in order of time"):
