@@ -8,6 +8,7 @@ the seeds that are done.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import signal
@@ -21,7 +22,8 @@ from typing import Any
 import numpy as np
 
 import procmodel
-from experiments.contract import Outcome, run_experiment
+from experiments import results
+from experiments.contract import Outcome, chosen_of, run_experiment
 from procmodel.advisor import advisor_of, soon
 from procmodel.commands.model import Place, dataset_of, ingest, model_of
 from procmodel.commands.progress import Progress
@@ -81,9 +83,8 @@ class Trained:
     warmup: int
 
 
-def study(quick: bool) -> Outcome:
-    """Advice against hold, operator, PID, linear MPC (N4SID and DMC) and an all-knowing oracle on six plants."""
-    plants = ("quadruple-tank",) if quick else REFERENCE_PLANTS
+def study_of(quick: bool, plants: Sequence[str], kept: Mapping[str, Mapping[str, Any]]) -> Outcome:
+    """Some plants through all seeds, beside the tables of an earlier run for those that are not run."""
     seeds, home = (SEEDS[:1], HOME / "quick") if quick else (SEEDS, HOME)
     trained = {name: train(name, home / name, 6_000 if quick else RECORD_ROWS[name]) for name in plants}
     done: list[dict[str, dict[str, Any]]] = []
@@ -102,7 +103,8 @@ def study(quick: bool) -> Outcome:
         raise KeyboardInterrupt
     if asked:
         print(f"Stopped: the figures are of {len(done)} of {len(seeds)} seeds.", file=sys.stderr, flush=True)
-    return outcome({name: [each[name] for each in done] for name in plants}, seeds[: len(done)])
+    tables = {**kept, **{name: table([each[name] for each in done]) for name in plants}}
+    return outcome({name: tables[name] for name in REFERENCE_PLANTS if name in tables}, seeds[: len(done)])
 
 
 @contextmanager
@@ -204,9 +206,8 @@ def _trials(trained: Trained, controllers: Sequence[Controller], seed: int, rows
     return {c.name: {k: loop[c.name][k] for k in keep} for c in controllers}
 
 
-def outcome(found: Mapping[str, Sequence[Mapping[str, Any]]], seeds: Sequence[int]) -> Outcome:
+def outcome(tables: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]) -> Outcome:
     """Figures over all seeds, and the claims."""
-    tables = {name: table(name, trials) for name, trials in found.items()}
     over = {name: each["advice"]["cost_over"]["oracle"]["ratio"] for name, each in tables.items()}
     beaten = [all(each["advice"]["cost"] < each[peer]["cost"] for peer in LINEAR) for each in tables.values()]
     ticks = sum(each["advice"]["decisions"] for each in tables.values())
@@ -228,7 +229,7 @@ def outcome(found: Mapping[str, Sequence[Mapping[str, Any]]], seeds: Sequence[in
     )
 
 
-def table(name: str, trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def table(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Per controller: mean cost, its ratio to the oracle's and to the advice's with 95 % intervals, and the rest."""
     names = [who for who, each in trials[0].items() if isinstance(each, Mapping)]
     cost = {who: np.array([trial[who]["cost"] for trial in trials]) for who in names}
@@ -285,5 +286,21 @@ def lines(tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return out
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--plants", default="")
+    parser.add_argument("--others-stored", action="store_true")
+    chosen, rest = parser.parse_known_args(argv)
+
+    def closed_loop(quick: bool) -> Outcome:
+        """Advice against hold, operator, PID, linear MPC (N4SID and DMC) and an all-knowing oracle on six plants;
+        --plants a,b chooses what is run, --others-stored takes the other plants from the stored run."""
+        wish = chosen.plants or ("quadruple-tank" if quick else "")
+        plants = chosen_of("--plants", wish, REFERENCE_PLANTS)
+        return study_of(quick, plants, results.stored("closed_loop").get("plants", {}) if chosen.others_stored else {})
+
+    return run_experiment("closed_loop", closed_loop, rest)
+
+
 if __name__ == "__main__":
-    raise SystemExit(run_experiment("closed_loop", study))
+    raise SystemExit(main())

@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from procmodel.errors import ProcmodelError
+from procmodel.errors import InputError, ProcmodelError
 from procmodel.evaluation.claims import Claim, Sense
 from procmodel.evaluation.plain import plain
 
@@ -149,6 +149,18 @@ def run_experiment(name: str, study: Callable[[bool], Outcome], argv: Sequence[s
     else:
         print("\n".join([*outcome.lines, "", *_claim_lines(report)]))
     return 0 if all(each["met"] for each in report["claims"]) else 1
+
+
+def chosen_of(option: str, wish: str, known: Sequence[str]) -> tuple[str, ...]:
+    """What an option asks for, by names with commas between them; nothing said means all that there is.
+
+    Raises:
+        InputError: A name is not known.
+    """
+    names = tuple(filter(None, wish.split(",")))
+    if unknown := [name for name in names if name not in known]:
+        raise InputError(f"{option} got {', '.join(unknown)}; there are {', '.join(known)}.")
+    return names or tuple(known)
 
 
 def report_of(name: str, outcome: Outcome, *, seconds: float, quick: bool) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from experiments import results
-from experiments.contract import Outcome, run_experiment
+from experiments.contract import Outcome, chosen_of, run_experiment
 from experiments.plant_tests import choose_tests, make_tests
 from procmodel.data import condition
 from procmodel.data.dataset import Dataset
@@ -257,18 +256,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--others-stored", action="store_true")
     chosen, rest = parser.parse_known_args(argv)
-    full = dataclasses.replace(
-        Study(),
-        plants=tuple(filter(None, chosen.plants.split(","))) or REFERENCE_PLANTS,
-        seeds=tuple(int(seed) for seed in chosen.seeds.split(",")),
-    )
 
     def gains(quick: bool) -> Outcome:
         """Gains from operators' data; --plants a,b and --seeds 0,1 choose what is run, --others-stored takes the other
         plants from the stored run."""
-        stored = json.loads((results.STORE / "gains.json").read_text()) if chosen.others_stored else None
-        kept = [run for run in stored["results"]["runs"] if run["plant"] not in full.plants] if stored else []
-        return study_of(QUICK if quick else full, kept)
+        plants = chosen_of("--plants", chosen.plants, REFERENCE_PLANTS)
+        full = dataclasses.replace(Study(), plants=plants, seeds=tuple(int(seed) for seed in chosen.seeds.split(",")))
+        stored = results.stored("gains").get("runs", []) if chosen.others_stored else []
+        return study_of(QUICK if quick else full, [run for run in stored if run["plant"] not in full.plants])
 
     return run_experiment("gains", gains, rest)
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from experiments import gains
-from experiments.contract import Outcome, run_experiment
+from experiments.contract import Outcome, chosen_of, run_experiment
 from procmodel.data.window import Columns
 from procmodel.evaluation.interventions import Interventions, intervene
 from procmodel.simulation import ReferencePlant
@@ -169,12 +169,13 @@ def study_of(plants: Sequence[str], study: gains.Study) -> Outcome:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--plants", default=",".join(PLANTS))
+    parser.add_argument("--plants", default="")
     chosen, rest = parser.parse_known_args(argv)
 
     def known_plant(quick: bool) -> Outcome:
         """What noise and weather leave to know, by the true equations; --plants a,b chooses."""
-        return study_of(PLANTS[:1], gains.QUICK) if quick else study_of(chosen.plants.split(","), gains.Study())
+        plants = chosen_of("--plants", chosen.plants, PLANTS)
+        return study_of(plants[:1], gains.QUICK) if quick else study_of(plants, gains.Study())
 
     return run_experiment("known_plant", known_plant, rest)
 

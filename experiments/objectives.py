@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 import procmodel
-from experiments.contract import BOUNDS, Outcome, run_experiment
+from experiments.contract import BOUNDS, Outcome, chosen_of, run_experiment
 from experiments.objective_models import BASELINES, DEFAULT, MAKERS, Task
 from procmodel.data import condition, load_dataset, save_dataset
 from procmodel.data.historians import open_historian
@@ -246,14 +246,6 @@ def lines(table: Sequence[Mapping[str, Any]], ratios: Mapping[str, Any]) -> list
     return out
 
 
-def _of(option: str, wish: str, known: Sequence[str]) -> tuple[str, ...]:
-    """What was asked for of what there is; nothing said means all."""
-    names = tuple(filter(None, wish.split(",")))
-    if unknown := [name for name in names if name not in known]:
-        raise SystemExit(f"objectives: {option} got {', '.join(unknown)}; there are {', '.join(known)}.")
-    return names or tuple(known)
-
-
 def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -264,15 +256,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--only", default="")
     chosen, rest = parser.parse_known_args(argv)
-    full = dataclasses.replace(
-        Study(),
-        plants=_of("--plants", chosen.plants, REFERENCE_PLANTS),
-        names=_of("--only", chosen.only, tuple(MAKERS)),
-        seeds=tuple(int(seed) for seed in chosen.seeds.split(",")),
-    )
 
     def objectives(quick: bool) -> Outcome:
         """Every objective and baseline; --plants a,b, --seeds 0,1 and --only default,arx choose what is run."""
+        full = dataclasses.replace(
+            Study(),
+            plants=chosen_of("--plants", chosen.plants, REFERENCE_PLANTS),
+            names=chosen_of("--only", chosen.only, tuple(MAKERS)),
+            seeds=tuple(int(seed) for seed in chosen.seeds.split(",")),
+        )
         return study_of(QUICK if quick else full)
 
     return run_experiment("objectives", objectives, rest)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -24,7 +23,7 @@ SEEDS = (pcgym_peer.SEED, *tennessee.TRIAL_SEEDS)
 
 def study(quick: bool, only: str | None = None) -> Outcome:
     """pcgym's tasks and the Tennessee Eastman process under advice that was learned from a mediocre log."""
-    found = {} if only is None else stored()
+    found = {} if only is None else dict(results.stored("peers"))
     for part, run in PARTS.items():
         if only in (None, part):
             found |= run(quick)
@@ -35,12 +34,6 @@ def study(quick: bool, only: str | None = None) -> Outcome:
     }
     lines = [*pcgym_peer.lines(found), "", *tennessee.lines(found)]
     return Outcome(values=values, results=found, seeds=SEEDS, lines=lines)
-
-
-def stored() -> dict[str, Any]:
-    """Results of the last whole run that was kept; none where there is none."""
-    path = results.STORE / "peers.json"
-    return dict(json.loads(path.read_text())["results"]) if path.exists() else {}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

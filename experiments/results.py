@@ -50,6 +50,13 @@ def run(name: str) -> None:
     store(name, json.loads(done.stdout))
 
 
+def stored(name: str) -> Mapping[str, Any]:
+    """The results of the run that is kept of a study; empty where there is none."""
+    path = STORE / f"{name}.json"
+    found: Mapping[str, Any] = json.loads(path.read_text())["results"] if path.exists() else {}
+    return found
+
+
 def store(name: str, report: Mapping[str, Any]) -> None:
     """Keeps one run; the long tables of a product command are left out, its claims and times stay."""
     STORE.mkdir(exist_ok=True)

@@ -36,7 +36,7 @@ def trial(seed: int, **cost: float) -> dict[str, Any]:
 def test_claims_are_of_the_worst_plant_and_of_both_linear_controllers() -> None:
     good = [trial(s, advice=2.1, lmpc_n4sid=3.0, dmc=4.0, oracle=2.0) for s in (1, 2)]
     bad = [trial(s, advice=3.0, lmpc_n4sid=2.5, dmc=4.0, oracle=2.0) for s in (1, 2)]
-    found = closed_loop.outcome({"one": good, "two": bad}, [1, 2])
+    found = closed_loop.outcome({"one": closed_loop.table(good), "two": closed_loop.table(bad)}, [1, 2])
     assert found.values["worst_cost_over_oracle"] == pytest.approx(1.5)
     assert found.values["beats_linear_mpc_share"] == 0.5
     assert found.values["hold_share"] == pytest.approx(0.1)
@@ -75,6 +75,25 @@ def test_a_stopped_run_tells_of_the_seeds_that_were_done(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(closed_loop, "train", lambda *a: None)
     monkeypatch.setattr(closed_loop, "episode", of)
-    found = closed_loop.study(False)
+    found = closed_loop.study_of(False, REFERENCE_PLANTS, {})
     assert found.seeds == list(closed_loop.SEEDS[:3])
     assert {each["seeds"] for each in found.results["plants"].values()} == {3}
+
+
+def test_plants_run_anew_stand_beside_the_stored_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = {
+        name: closed_loop.table([trial(s, advice=2.2, lmpc_n4sid=3.0, dmc=4.0, oracle=2.0) for s in (1, 2)])
+        for name in ("evaporator", "gas-turbine")
+    }
+    anew = trial(1, advice=2.0, lmpc_n4sid=3.0, dmc=4.0, oracle=2.0)
+    monkeypatch.setattr(closed_loop, "train", lambda *a: None)
+    monkeypatch.setattr(closed_loop, "episode", lambda *a: anew)
+    found = closed_loop.study_of(False, ("gas-turbine",), stored)
+    ratios = {name: each["advice"]["cost_over"]["oracle"]["ratio"] for name, each in found.results["plants"].items()}
+    assert ratios == {"evaporator": pytest.approx(1.1), "gas-turbine": pytest.approx(1.0)}
+    assert found.values["worst_cost_over_oracle"] == pytest.approx(1.1)
+
+
+def test_a_plant_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert closed_loop.main(["--plants", "nowhere"]) == 2
+    assert capsys.readouterr().err.startswith("closed_loop: --plants got nowhere; there are evaporator, quadruple-tank")
