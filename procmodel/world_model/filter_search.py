@@ -19,8 +19,10 @@ from procmodel.world_model.linear import LinearState, whole_spans
 Array = np.ndarray
 BURN = 60
 """Rows in which the filter finds its state before its innovations count."""
-PIECE = 400
-"""Rows of a piece that count."""
+PIECE, SHORTEST = 400, 100
+"""Rows of a piece that count, and of those of a short record, whose pieces would be few."""
+ABREAST = 12
+"""Pieces that a short record is cut into where they hold `SHORTEST` rows: a row of all takes as long as one of few."""
 STEPS = 12
 """Gauss-Newton steps at most."""
 SMALL = 1e-5
@@ -113,19 +115,21 @@ def most_rows(model: Filter) -> int:
 
 def cut(runs: Sequence[tuple[Array, Array]], most: int = MOST) -> Pieces:
     """Pieces of runs, per stretch CVs [T, Y] and inputs [T, V], NaN in gaps; where an input is missing one ends."""
+    spans = [(y[begin:stop], v[begin:stop]) for y, v in runs for begin, stop in whole_spans(v)]
+    size = int(np.clip(sum(len(y) for y, _ in spans) // ABREAST, SHORTEST, PIECE))
     cuts = [
-        (y[first : first + BURN + PIECE], v[first : first + BURN + PIECE])
-        for y, v in ((y[begin:stop], v[begin:stop]) for y, v in runs for begin, stop in whole_spans(v))
-        for first in range(0, len(y) - BURN, PIECE)
+        (y[first : first + BURN + size], v[first : first + BURN + size])
+        for y, v in spans
+        for first in range(0, len(y) - BURN, size)
     ]
-    cuts = cuts[:: -(-len(cuts) * PIECE // most) or 1]
+    cuts = cuts[:: -(-len(cuts) * size // most) or 1]
     cvs, inputs = runs[0][0].shape[1], runs[0][1].shape[1]
-    y_MTY = np.full((len(cuts), BURN + PIECE, cvs), np.nan)
-    v_MTV = np.zeros((len(cuts), BURN + PIECE, inputs))
+    y_MTY = np.full((len(cuts), BURN + size, cvs), np.nan)
+    v_MTV = np.zeros((len(cuts), BURN + size, inputs))
     for m, (y, v) in enumerate(cuts):
         y_MTY[m, : len(y)], v_MTV[m, : len(v)] = y, v
     good = np.isfinite(y_MTY)
-    counts = good & (np.arange(BURN + PIECE) >= BURN)[:, None]
+    counts = good & (np.arange(BURN + size) >= BURN)[:, None]
     return Pieces(y=np.where(good, y_MTY, 0.0), good=good, counts=counts, v=v_MTV)
 
 
@@ -198,16 +202,14 @@ def normal(model: Filter, pieces: Pieces, weight: Array) -> tuple[Array, Array]:
             turn = turn + np.einsum("nf,mfk->mkn", model.weights, bends.slopes(h, n))
         e = np.where(good, pieces.y[:, t] - ahead @ c.T - linear.offset, 0.0)
         by_MPN = by_MPN @ turn.astype(single)
-        for i in range(n):
-            by_MPN[:, at_a + i * n : at_a + (i + 1) * n, i] += x
-            by_MPN[:, at_b + i * v_count : at_b + (i + 1) * v_count, i] += v
-            by_MPN[:, at_bias + i, i] += 1.0
-            if bends:
-                by_MPN[:, at_w + i * f_count : at_w + (i + 1) * f_count, i] += bends.values(h)
+        _own(by_MPN, at_a, n, n)[:] += x[:, None]
+        _own(by_MPN, at_b, n, v_count)[:] += v[:, None]
+        _own(by_MPN, at_bias, n, 1)[:] += 1.0
+        if bends:
+            _own(by_MPN, at_w, n, f_count)[:] += bends.values(h)[:, None]
         miss_MPY = -(by_MPN @ ct)
-        for j in range(cvs):
-            miss_MPY[:, at_c + j * n : at_c + (j + 1) * n, j] -= ahead
-            miss_MPY[:, at_offset + j, j] -= 1.0
+        _own(miss_MPY, at_c, cvs, n)[:] -= ahead[:, None]
+        _own(miss_MPY, at_offset, cvs, 1)[:] -= 1.0
         miss_MPY *= good[:, None, :]
         if counts.any():
             counted = miss_MPY * counts[:, None, :]
@@ -215,10 +217,15 @@ def normal(model: Filter, pieces: Pieces, weight: Array) -> tuple[Array, Array]:
             gram += np.tensordot(weighted, counted, axes=([0, 2], [0, 2]))
             slope += np.tensordot(weighted, (e * counts).astype(single), axes=([0, 2], [0, 1]))
         by_MPN += miss_MPY @ kt
-        for i in range(n):
-            by_MPN[:, at_k + i * cvs : at_k + (i + 1) * cvs, i] += e
+        _own(by_MPN, at_k, n, cvs)[:] += e[:, None]
         x = ahead + e @ k.T
     held = np.arange(size) >= at_w
     gram[held, held] += model.ridge * pieces.rows
     slope[at_w:] += model.ridge * pieces.rows * model.weights.ravel()
     return gram, slope
+
+
+def _own(by_MPX: Array, first: int, rows: int, width: int) -> Array:
+    """A view of how each row of a matrix among the parameters changes what is its own, [M, rows, width]."""
+    part = by_MPX[:, first : first + rows * width].reshape(len(by_MPX), rows, width, rows)
+    return np.asarray(np.einsum("miki->mik", part))

@@ -12,7 +12,7 @@ import torch
 from training_plants import tiny_plant, tiny_record
 
 from procmodel.errors import InputError, LostError
-from procmodel.training.artifact import load_artifact, save_artifact
+from procmodel.training.artifact import Artifact, load_artifact, save_artifact
 from procmodel.training.launch import Launch
 from procmodel.training.processes import Processes, together
 from procmodel.training.train import train
@@ -47,12 +47,17 @@ def in_two_processes(folder: Path, *, stop: bool = False) -> None:
     torch.multiprocessing.spawn(one_of_two, args=(str(folder), port, stop), nprocs=2)
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """What one process learns in one go."""
+    return train(tiny_record(holes=0), tiny_plant(epochs=3), tmp_path_factory.mktemp("alone"))
+
+
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_learns(alone: Artifact, tmp_path: Path) -> None:
     in_two_processes(tmp_path)
     plant = tiny_plant(epochs=3)
     first, second = (load_artifact(tmp_path / rank, plant) for rank in "01")
-    alone = train(tiny_record(holes=0), plant, tmp_path / "alone")
     for member, other, own in zip(first.members, second.members, alone.members, strict=True):
         for name, value in own.state_dict().items():
             assert torch.equal(member.state_dict()[name], other.state_dict()[name]), name
@@ -68,7 +73,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_process_goes_on_with_what_two_began(tmp_path: Path) -> None:
+def test_one_process_goes_on_with_what_two_began(alone: Artifact, tmp_path: Path) -> None:
     in_two_processes(tmp_path, stop=True)
     assert not (tmp_path / "0").exists()
     seen: list[int] = []
@@ -76,8 +81,7 @@ def test_one_process_goes_on_with_what_two_began(tmp_path: Path) -> None:
         tiny_record(holes=0), tiny_plant(epochs=3), tmp_path / "scratch", progress=lambda *at: seen.append(at[0])
     )
     assert seen[0] == 2 * EPOCH + 1
-    through = train(tiny_record(holes=0), tiny_plant(epochs=3), tmp_path / "through")
-    for name, value in through.model.state_dict().items():
+    for name, value in alone.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], value, rtol=2e-2, atol=2e-3)
 
 

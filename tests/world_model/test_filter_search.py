@@ -57,3 +57,11 @@ def test_a_long_record_is_thinned_evenly() -> None:
     assert 10_000 <= pieces.counts.any(axis=2).sum() <= 12_000
     lasts = [np.abs(pieces.y[-1, 100] - y).sum(axis=1).min() for y, _ in records]
     assert int(np.argmin(lasts)) == 7, "the last record has its part"
+
+
+def test_a_short_record_is_cut_into_shorter_pieces_and_none_of_its_rows_is_lost() -> None:
+    runs = Innovations().records(1, 1_200, seed=1, noise=0.2, feedback=0.4)
+    pieces = cut(runs)
+    assert pieces.y.shape[:2] == (12, filter_search.BURN + 100)
+    assert pieces.rows == 1_200 - filter_search.BURN
+    assert cut(Innovations().records(1, 9_000, seed=1, noise=0.2, feedback=0.4)).y.shape[1] == filter_search.BURN + 400
