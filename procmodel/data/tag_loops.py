@@ -106,6 +106,14 @@ def _tag_after_tag(block: Block, begin: int, end: int, worst: int, room: Room, s
 
 
 @inlined
+def _with_piece(held: float, area: float, filled: int, mean: float, time: int) -> tuple[float, float, int]:
+    """A cell, as in `Grid`, with a piece of `time` added whose mean is `mean`."""
+    if filled == 0:
+        return mean, area, time
+    return held, area + (mean - held) * time, filled + time
+
+
+@inlined
 def _add_mean(
     rule: Any, tag: Any, c: int, first: int, stop: int, intervals_CB: np.ndarray, room: Room, grid: Grid, postponed: int
 ) -> tuple[int, int]:
@@ -142,30 +150,16 @@ def _add_mean(
                     late_values_N2[postponed, 0], late_values_N2[postponed, 1] = v0, v1
                     postponed += 1
             elif t <= cell_stop:  # as most: within the cell
-                mean = v0 + 0.5 * (v1 - v0)
-                if filled == 0:
-                    held = mean
-                else:
-                    area += (mean - held) * (t - t0)
-                filled += t - t0
+                held, area, filled = _with_piece(held, area, filled, v0 + 0.5 * (v1 - v0), t - t0)
             elif r >= 0 and t0 <= cell_stop and t <= cell_stop + step and t < hi:  # and most others: into the next cell
                 slope, over = (v1 - v0) / (t - t0), cell_stop - t0
                 if over > 0:
-                    mean = v0 + slope * (0.5 * over)
-                    if filled == 0:
-                        held = mean
-                    else:
-                        area += (mean - held) * over
-                    filled += over
+                    held, area, filled = _with_piece(held, area, filled, v0 + slope * (0.5 * over), over)
                 held_TC[r, c], area_TC[r, c], good_TC[r, c] = held, area, filled
                 r += 1
                 held, area, filled = held_TC[r, c], area_TC[r, c], good_TC[r, c]
                 mean = v0 + (slope * (0.5 * (over + (t - t0))) if over > 0 else 0.5 * (v1 - v0))
-                if filled == 0:
-                    held = mean
-                else:
-                    area += (mean - held) * (t - cell_stop)
-                filled += t - cell_stop
+                held, area, filled = _with_piece(held, area, filled, mean, t - cell_stop)
                 cell_stop = min(cell_stop + step, hi)
             else:
                 if r >= 0:
