@@ -3,7 +3,7 @@
 All gradient descent has the same budget: batches, windows per batch, optimizer, schedule, seed. Rows of `OBJECTIVES`
 are the shipped model with another objective. `BASELINES` are what its figures are held against; those of the same
 network ("generative", "raw") keep the linear state, the free runs and the guards of the shipped default, so
-that only the loss differs. "raw-alone" and the recurrent networks are what forecasters usually are:
+that only the loss differs. "raw-alone", "generative-alone" and the recurrent networks are what forecasters usually are:
 trained on free runs over the recorded moves.
 """
 
@@ -106,19 +106,24 @@ def staged(**changes: Any) -> Maker:
     return make
 
 
-def no_linear_state(task: Task, seed: int) -> Made:
-    """A network alone, trained on its CVs over free runs; there is no linear answer to be held at."""
-    shipped, columns = task.prepared.settings, task.columns
-    inputs, cvs = len(columns.mv) + len(columns.dv), len(columns.cv)
-    nothing = LinearState(
-        A=np.zeros((0, 0)), B=np.zeros((0, inputs)), C=np.zeros((cvs, 0)), K=np.zeros((0, cvs)), bias=np.zeros(0),
-        offset=np.zeros(cvs), encoder=np.zeros((shipped.rows, inputs + cvs, 0)), encoder_bias=np.zeros(0),
-        values=np.zeros(0),
-    )  # fmt: skip
-    weights = Weights(read_out=shipped.weights.read_out, latent=0.0, sigreg=0.0)
-    chosen = replace(shipped, seed=seed, rollout=max(FREE_RUN, shipped.rollout), weights=weights)
-    bare = dataclasses.replace(task, prepared=replace(task.prepared, linear=nothing, products=None))
-    return Made(forecaster=trained(bare, chosen).forecaster, facts={})  # nothing asks anything of its latent
+def alone(decode: float) -> Maker:
+    """A network alone, trained on its CVs over free runs, and on all tags of the window where `decode` weighs
+    anything; there is no linear answer to be held at."""
+
+    def make(task: Task, seed: int) -> Made:
+        shipped, columns = task.prepared.settings, task.columns
+        inputs, cvs = len(columns.mv) + len(columns.dv), len(columns.cv)
+        nothing = LinearState(
+            A=np.zeros((0, 0)), B=np.zeros((0, inputs)), C=np.zeros((cvs, 0)), K=np.zeros((0, cvs)),
+            bias=np.zeros(0), offset=np.zeros(cvs), encoder=np.zeros((shipped.rows, inputs + cvs, 0)),
+            encoder_bias=np.zeros(0), values=np.zeros(0),
+        )  # fmt: skip
+        weights = Weights(read_out=shipped.weights.read_out, latent=0.0, sigreg=0.0, decode=decode)
+        chosen = replace(shipped, seed=seed, rollout=max(FREE_RUN, shipped.rollout), weights=weights)
+        bare = dataclasses.replace(task, prepared=replace(task.prepared, linear=nothing, products=None))
+        return Made(forecaster=trained(bare, chosen).forecaster, facts={})  # nothing asks anything of its latent
+
+    return make
 
 
 def recurrent(kind: type[GruModel] | type[LstmModel]) -> Maker:
@@ -212,7 +217,8 @@ OBJECTIVES: Mapping[str, Maker] = {
 BASELINES: Mapping[str, Maker] = {
     "raw": weighed(latent=0.0, sigreg=0.0),
     "generative": weighed(latent=0.0, sigreg=0.0, decode=1.0),
-    "raw-alone": no_linear_state,
+    "raw-alone": alone(decode=0.0),
+    "generative-alone": alone(decode=1.0),
     "gru": recurrent(GruModel),
     "lstm": recurrent(LstmModel),
     "arx": arx,

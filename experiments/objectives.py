@@ -41,7 +41,7 @@ STEPS = (1, 30, 120)
 JUDGED, LAST = "moved", "120"
 CLAIM = "default_over_best_baseline_120"
 BOUND = BOUNDS["objectives"][CLAIM][1]
-NO_LINEAR_STATE = ("raw-alone", "gru", "lstm", "arx", "n4sid", "persistence")
+NO_LINEAR_STATE = ("raw-alone", "generative-alone", "gru", "lstm", "arx", "n4sid", "persistence")
 """Baselines that do not begin with the linear state of the default."""
 
 

@@ -108,7 +108,7 @@ def test_a_name_that_there_is_not_is_refused_with_those_there_are(
 def test_finished_trainings_are_taken_up_and_every_kind_can_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = (DEFAULT, "generative", "raw-alone", "gru", "arx", "n4sid", "persistence")
+    names = (DEFAULT, "generative", "generative-alone", "gru", "arx", "n4sid", "persistence")
     study = dataclasses.replace(QUICK, names=names, rows=2500, batches=1, starts=2, home=tmp_path)
     found = study_of(study)
     errors = {each["name"]: each["moved"]["120"] for each in found.results["table"]}
@@ -120,7 +120,8 @@ def test_finished_trainings_are_taken_up_and_every_kind_can_be_made(
     assert set(names) < set(MAKERS)
 
 
-def test_the_network_alone_has_nothing_of_the_linear_state_products_included(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["raw-alone", "generative-alone"])
+def test_a_network_alone_has_nothing_of_the_linear_state_products_included(name: str, tmp_path: Path) -> None:
     task = ground("evaporator", 0, dataclasses.replace(QUICK, rows=2500, batches=1, starts=2, home=tmp_path)).task
     inputs, states = len(task.columns.mv) + len(task.columns.dv), len(task.prepared.linear.A)
     many = states + inputs
@@ -129,7 +130,7 @@ def test_the_network_alone_has_nothing_of_the_linear_state_products_included(tmp
         slope=np.ones((states, many)), rest=np.zeros(states), gain=0.1, leading=2, ridge=1.0,
     )  # fmt: skip
     curved = dataclasses.replace(task, prepared=dataclasses.replace(task.prepared, products=found))
-    alone = MAKERS["raw-alone"](curved, 0).forecaster
+    alone = MAKERS[name](curved, 0).forecaster
     assert isinstance(alone, ModelForecast)
     assert isinstance(alone.model, LatentModel)
     assert alone.model.config.state == 0
