@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -36,12 +37,12 @@ class Blocks:
         """Labels of one campaign."""
         return cls(campaign_N=np.zeros(len(near_N), dtype=np.int64), near_N=near_N)
 
-    @property
+    @cached_property
     def campaigns(self) -> int:
         """How many campaigns the labels come from."""
         return len(np.unique(self.campaign_N))
 
-    @property
+    @cached_property
     def whole_N(self) -> np.ndarray:
         """What is never parted, numbered from 0 up: campaigns, or neighbours in time where there is one campaign.
 
@@ -52,9 +53,9 @@ class Blocks:
             return np.unique(self.campaign_N, return_inverse=True)[1]
         return _cut(np.unique(self.near_N, return_inverse=True)[1])
 
-    def only(self, kept_N: np.ndarray) -> Blocks:
+    def only(self, kept_N: np.ndarray) -> Self:
         """Of some of the labels."""
-        return Blocks(campaign_N=self.campaign_N[kept_N], near_N=self.near_N[kept_N])
+        return type(self)(campaign_N=self.campaign_N[kept_N], near_N=self.near_N[kept_N])
 
     def folds(self) -> Iterator[np.ndarray]:
         """Masks [N] of the labels to leave out, each label once, at most ten folds of neighbours."""
@@ -65,6 +66,11 @@ class Blocks:
         fold_N = np.minimum((middle / sizes.sum() * count).astype(int), count - 1)[whole_N]
         for fold in np.unique(fold_N):
             yield fold_N == fold
+
+    @cached_property
+    def parted(self) -> tuple[tuple[np.ndarray, Self], ...]:
+        """Each fold with the blocks of the labels that stay: a head asks for them once for each family."""
+        return tuple((out_N, self.only(~out_N)) for out_N in self.folds())
 
 
 def _cut(block_N: np.ndarray) -> np.ndarray:

@@ -133,8 +133,8 @@ def learn(name: str, kind: str, families: list[Features], samples: HeadSamples) 
         return classify(name, kind, families, Labelled(ahead_NHD=ahead_NHD, safe_N=safe_N, blocks=blocks))
     fit = _averaged if len(samples.margins_N) >= LEAST_TO_AVERAGE else _chosen
     told_NH = np.full(ahead_NHD.shape[:2], np.nan)
-    for out_N in blocks.folds():  # made anew each time, so that it hides no optimism
-        without = fit(families, ahead_NHD[~out_N], samples.margins_N[~out_N], blocks.only(~out_N))
+    for out_N, kept in blocks.parted:  # made anew each time, so that it hides no optimism
+        without = fit(families, ahead_NHD[~out_N], samples.margins_N[~out_N], kept)
         told_NH[out_N] = without.told(ahead_NHD[out_N])
     return fit(families, ahead_NHD, samples.margins_N, blocks), told_NH
 
@@ -208,8 +208,8 @@ def _left_out(features: Features, ahead_NHD: np.ndarray, margins_N: np.ndarray, 
     tank heads on all of the latent were a tenth better when encoded and twice as bad 30 rows ahead.
     """
     missed = []
-    for out_N in blocks.folds():
-        flat = _fitted(features, ahead_NHD[~out_N], margins_N[~out_N], blocks.only(~out_N))
+    for out_N, kept in blocks.parted:
+        flat = _fitted(features, ahead_NHD[~out_N], margins_N[~out_N], kept)
         missed.append(Blend.of_one(features, flat).told(ahead_NHD[out_N]) - margins_N[out_N, None])
     return float(np.sqrt(np.nanmean(np.concatenate(missed) ** 2)))
 

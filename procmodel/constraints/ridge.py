@@ -44,12 +44,12 @@ def fit_ridge(features_NF: np.ndarray, margins_N: np.ndarray, block_N: np.ndarra
     centre_F, mean = features_NF.mean(axis=0), margins_N.mean()
     u, s, vt = np.linalg.svd(features_NF - centre_F, full_matrices=False)
     shrink_SK = s**2 / (s**2 + count * STRENGTHS[:, None])
-    hat_SNN = np.einsum("nk,sk,mk->snm", u, shrink_SK, u, optimize=True) + 1 / count
-    residual_SN = margins_N - hat_SNN @ margins_N
-    left_out_SN = residual_SN / (1 - np.einsum("snn->sn", hat_SNN))  # right for blocks of one
+    residual_SN = margins_N - mean - (shrink_SK * (u.T @ margins_N)) @ u.T
+    left_out_SN = residual_SN / (1 - 1 / count - shrink_SK @ u.T**2)  # right for blocks of one
     for block in np.flatnonzero(np.bincount(block_N) > 1):
         at = np.flatnonzero(block_N == block)
-        inner_Sbb = np.eye(len(at)) - hat_SNN[:, at[:, None], at]
+        hat_Sbb = (u[at] * shrink_SK[:, None]) @ u[at].T + 1 / count
+        inner_Sbb = np.eye(len(at)) - hat_Sbb
         left_out_SN[:, at] = np.linalg.solve(inner_Sbb, residual_SN[:, at, None])[..., 0]
     best = int(np.argmin(np.mean(left_out_SN**2, axis=1)))
     scale_K = np.divide(s, s**2 + count * STRENGTHS[best])
