@@ -20,31 +20,34 @@ from procmodel.training.train import train
 EPOCH = 10  # batches
 
 
-def one_of_two(rank: int, folder: str, port: int, stop: bool) -> None:
-    """One of the two: trains, stores its artifact and its curves; `stop`: both are stopped in their last epoch."""
+def one_of_two(rank: int, folder: str, port: int) -> None:
+    """One of the two: trains and stores its artifact; then trains anew, and both are stopped in their last epoch."""
     os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank), LOCAL_WORLD_SIZE="2")
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo")
     torch.set_num_threads(1)
 
-    def progress(done: int, total: int, what: str) -> None:
-        if stop and done == 2 * EPOCH + 4:
+    def stop(done: int, total: int, what: str) -> None:
+        if done == 2 * EPOCH + 4:
             raise KeyboardInterrupt
 
-    plant, scratch = tiny_plant(epochs=3), Path(folder) / "scratch"
-    try:
-        with together() as processes:
-            assert processes.agree(lambda: rank) == 0
-            artifact = train(tiny_record(holes=0), plant, scratch, progress=progress, processes=processes)
-            save_artifact(artifact, Path(folder) / str(rank))
-    except (KeyboardInterrupt, SystemExit):
-        assert stop
+    plant, place = tiny_plant(epochs=3), Path(folder)
+    with together() as processes:
+        assert processes.agree(lambda: rank) == 0
+        artifact = train(tiny_record(holes=0), plant, place / "whole", processes=processes)
+        save_artifact(artifact, place / str(rank))
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            train(tiny_record(holes=0), plant, place / "stopped", progress=stop, processes=processes)
 
 
-def in_two_processes(folder: Path, *, stop: bool = False) -> None:
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where two processes left what they learned, and where they were stopped."""
+    folder = tmp_path_factory.mktemp("two")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(one_of_two, args=(str(folder), port, stop), nprocs=2)
+    torch.multiprocessing.spawn(one_of_two, args=(str(folder), port), nprocs=2)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +57,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns(alone: Artifact, tmp_path: Path) -> None:
-    in_two_processes(tmp_path)
-    plant = tiny_plant(epochs=3)
-    first, second = (load_artifact(tmp_path / rank, plant) for rank in "01")
+def test_two_processes_learn_what_one_learns(alone: Artifact, two: Path, tmp_path: Path) -> None:
+    first, second = (load_artifact(two / rank, tiny_plant(epochs=3)) for rank in "01")
     for member, other, own in zip(first.members, second.members, alone.members, strict=True):
         for name, value in own.state_dict().items():
             assert torch.equal(member.state_dict()[name], other.state_dict()[name]), name
@@ -73,12 +74,10 @@ def test_two_processes_learn_what_one_learns(alone: Artifact, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_one_process_goes_on_with_what_two_began(alone: Artifact, tmp_path: Path) -> None:
-    in_two_processes(tmp_path, stop=True)
-    assert not (tmp_path / "0").exists()
+def test_one_process_goes_on_with_what_two_began(alone: Artifact, two: Path) -> None:
     seen: list[int] = []
     resumed = train(
-        tiny_record(holes=0), tiny_plant(epochs=3), tmp_path / "scratch", progress=lambda *at: seen.append(at[0])
+        tiny_record(holes=0), tiny_plant(epochs=3), two / "stopped", progress=lambda *at: seen.append(at[0])
     )
     assert seen[0] == 2 * EPOCH + 1
     for name, value in alone.model.state_dict().items():
