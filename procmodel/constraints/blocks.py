@@ -37,7 +37,7 @@ class Blocks:
         """Labels of one campaign."""
         return cls(campaign_N=np.zeros(len(near_N), dtype=np.int64), near_N=near_N)
 
-    @cached_property
+    @property
     def campaigns(self) -> int:
         """How many campaigns the labels come from."""
         return len(np.unique(self.campaign_N))
@@ -53,9 +53,9 @@ class Blocks:
             return np.unique(self.campaign_N, return_inverse=True)[1]
         return _cut(np.unique(self.near_N, return_inverse=True)[1])
 
-    def only(self, kept_N: np.ndarray) -> Self:
+    def only(self, kept_N: np.ndarray) -> Blocks:
         """Of some of the labels."""
-        return type(self)(campaign_N=self.campaign_N[kept_N], near_N=self.near_N[kept_N])
+        return Blocks(campaign_N=self.campaign_N[kept_N], near_N=self.near_N[kept_N])
 
     def folds(self) -> Iterator[np.ndarray]:
         """Masks [N] of the labels to leave out, each label once, at most ten folds of neighbours."""
@@ -68,7 +68,7 @@ class Blocks:
             yield fold_N == fold
 
     @cached_property
-    def parted(self) -> tuple[tuple[np.ndarray, Self], ...]:
+    def parted(self) -> tuple[tuple[np.ndarray, Blocks], ...]:
         """Each fold with the blocks of the labels that stay: a head asks for them once for each family."""
         return tuple((out_N, self.only(~out_N)) for out_N in self.folds())
 

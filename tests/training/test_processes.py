@@ -15,7 +15,7 @@ from procmodel.errors import InputError, LostError
 from procmodel.training.artifact import Artifact, load_artifact, save_artifact
 from procmodel.training.launch import Launch
 from procmodel.training.processes import Processes, together
-from procmodel.training.train import train
+from procmodel.training.train import Progress, train
 
 EPOCH = 10  # batches
 
@@ -31,12 +31,15 @@ def one_of_two(rank: int, folder: str, port: int) -> None:
             raise KeyboardInterrupt
 
     plant, place = tiny_plant(epochs=3), Path(folder)
+
+    def learned(scratch: Path, out: Path, progress: Progress | None = None) -> None:
+        save_artifact(train(tiny_record(holes=0), plant, scratch, progress=progress, processes=processes), out)
+
     with together() as processes:
         assert processes.agree(lambda: rank) == 0
-        artifact = train(tiny_record(holes=0), plant, place / "whole", processes=processes)
-        save_artifact(artifact, place / str(rank))
+        learned(place / "whole", place / str(rank))
         with pytest.raises((KeyboardInterrupt, SystemExit)):
-            train(tiny_record(holes=0), plant, place / "stopped", progress=stop, processes=processes)
+            learned(place / "stopped", place / "never", stop)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,7 @@ def test_two_processes_learn_what_one_learns(alone: Artifact, two: Path, tmp_pat
 
 @pytest.mark.slow
 def test_one_process_goes_on_with_what_two_began(alone: Artifact, two: Path) -> None:
+    assert not (two / "never").exists()
     seen: list[int] = []
     resumed = train(
         tiny_record(holes=0), tiny_plant(epochs=3), two / "stopped", progress=lambda *at: seen.append(at[0])
