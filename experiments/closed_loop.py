@@ -124,7 +124,7 @@ def train(name: str, folder: Path, rows: int) -> Trained:
     place, progress = Place(out=folder.absolute()), Progress()
     reference, plant, artifact = recorded_model(name, folder, rows)
     dataset = dataset_of(plant, place, progress)
-    linear = linear_controllers(plant, dataset, artifact.scaler)
+    linear = linear_controllers(plant, dataset, artifact.scaler.straight)
     learned = (AdviceControl(advisor_of(plant, artifact)), *linear)
     others = (PidControl(plant, LOOPS[name]), OperatorControl(), HoldControl(), OracleControl(Oracle(reference)))
     warmup = max(each.history for each in learned)

@@ -105,14 +105,15 @@ def ground(name: str, seed: int, study: Study) -> Ground:
 def linear_models(found: Ground) -> dict[str, Forecaster]:
     """ARX over the world model's own history, and N4SID."""
     prepared, columns = found.prepared, Columns.of(found.plant)
-    scaled, inputs = prepared.scaler.scale(found.dataset.values), [*columns.mv, *columns.dv]
+    scaler = prepared.scaler.straight
+    scaled, inputs = scaler.scale(found.dataset.values), [*columns.mv, *columns.dv]
     runs = [
         (scaled[s.start : s.stop][:, columns.cv], scaled[s.start : s.stop][:, inputs]) for s in prepared.parts.train
     ]
     lags = prepared.settings.rows - 1
     return {
-        "arx": ArxForecast(arx=fit_arx(runs, lags), scaler=prepared.scaler, columns=columns),
-        "n4sid": LinearForecast(state=fit_n4sid(runs, lags), scaler=prepared.scaler, columns=columns),
+        "arx": ArxForecast(arx=fit_arx(runs, lags), scaler=scaler, columns=columns),
+        "n4sid": LinearForecast(state=fit_n4sid(runs, lags), scaler=scaler, columns=columns),
     }
 
 

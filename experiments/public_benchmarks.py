@@ -100,11 +100,12 @@ def members(plant: Plant, dataset: Dataset, prepared: Prepared, seeds: Sequence[
 
 def linear(plant: Plant, prepared: Prepared, dataset: Dataset) -> ArxForecast:
     """ARX of as many lags as the model's window has rows, less one."""
-    columns, scaled = Columns.of(plant), prepared.scaler.scale(dataset.values)
+    columns, scaler = Columns.of(plant), prepared.scaler.straight
+    scaled = scaler.scale(dataset.values)
     runs = [
         (scaled[s.start : s.stop][:, columns.cv], scaled[s.start : s.stop][:, columns.mv]) for s in prepared.parts.train
     ]
-    return ArxForecast(arx=fit_arx(runs, prepared.settings.rows - 1), scaler=prepared.scaler, columns=columns)
+    return ArxForecast(arx=fit_arx(runs, prepared.settings.rows - 1), scaler=scaler, columns=columns)
 
 
 def turbine_errors(quick: bool) -> dict[str, Any]:

@@ -64,14 +64,15 @@ def judge_open_loop(plant: Plant, dataset: Dataset, artifact: Artifact, findings
     """Free runs on the test rows, beside persistence and least squares of the same history."""
     parts, rows = parts_of(dataset, plant), artifact.model.rows
     columns = Columns.of(plant)
-    scaled = artifact.scaler.scale(dataset.values)
+    scaler = artifact.scaler.straight
+    scaled = scaler.scale(dataset.values)
     inputs = [*columns.mv, *columns.dv]
     arx = fit_arx([(scaled[s.start : s.stop][:, columns.cv], scaled[s.start : s.stop][:, inputs]) for s in parts.train],
                   rows - 1)  # fmt: skip
     peers: dict[str, Forecaster] = {
         "model": forecaster_of(artifact, plant),
         "persistence": Persistence(columns=columns),
-        "arx": ArxForecast(arx=arx, scaler=artifact.scaler, columns=columns),
+        "arx": ArxForecast(arx=arx, scaler=scaler, columns=columns),
     }
     longest = max(s.rows for s in parts.test or parts.validation)
     ahead = min(120, longest - rows - 1)

@@ -184,6 +184,10 @@ def train_facts(artifact: Artifact, plant: Plant) -> dict[str, Any]:
     return {
         "plant": plant.name,
         "excitation": notes["audit"],
+        "root_scales": {
+            name: {"distance_from": end, "unit": plant.tags[name].unit}
+            for name, end in ((plant.columns[at], end) for at, end in artifact.scaler.roots().items())
+        },
         "settings": notes["settings"],
         "members": [{k: v for k, v in member.items() if k != "curves"} for member in notes["members"]],
         "heads": {

@@ -112,6 +112,8 @@ def training(facts: Mapping[str, Any]) -> None:
         print(f"{mv}: its recorded moves {answers}.")
         if audit["plant_test"]:
             print(f"  The record does not show all it does. A test would: {audit['plant_test']}.")
+    for cv, root in facts["root_scales"].items():
+        print(f"{cv} is learned as the root of its distance from {root['distance_from']:g} {root['unit']}.")
     for member in facts["members"]:
         use = member["action_use"]
         print(

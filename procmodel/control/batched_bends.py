@@ -42,6 +42,7 @@ class Bends:
         layers: Of the units of each layer of the stage map, [B, H]; `products` of theirs, [B, Q, Q].
         read, read_slopes: Of those of the read-out, and their first derivatives, [B, H].
         margins_NBG: Of the heads' quadratics.
+        scales_NBO: Of the outputs' scales, per square of an output; None where all are straight.
     """
 
     layers: tuple[tuple[Tensor, ...], ...]
@@ -49,6 +50,7 @@ class Bends:
     read: tuple[tuple[Tensor, ...], ...]
     read_slopes: tuple[tuple[Tensor, ...], ...]
     margins_NBG: Tensor
+    scales_NBO: Tensor | None
 
 
 def bends_of(model: BatchModel, tape: BatchTape, slopes_NBOD: Tensor, seed_BNO: Tensor) -> Bends:
@@ -56,7 +58,12 @@ def bends_of(model: BatchModel, tape: BatchTape, slopes_NBOD: Tensor, seed_BNO: 
     steps, _, size = tape.latents_NBD.shape
     seed_NBO = seed_BNO.transpose(0, 1)
     by_latent_NBD = (seed_NBO.unsqueeze(2) @ slopes_NBOD).squeeze(2)
-    read, read_slopes = _in_read_out(model, tape.latents_NBD, seed_NBO * model.spread_Y)
+    units_NBO = model.units(tape.latents_NBD)
+    read, read_slopes = _in_read_out(model, tape.latents_NBD, seed_NBO * units_NBO)
+    scales_NBO = None
+    if len(model.bend_Y):
+        is_bent = units_NBO > model.steepest * model.spread_Y
+        scales_NBO = torch.where(is_bent, seed_NBO * model.spread_Y * model.bend_Y, 0.0) / units_NBO.square()
     adjoint_BD = torch.zeros_like(by_latent_NBD[0])
     layers: list[tuple[Tensor, ...]] = [()] * steps
     turns: list[Tensor] = [adjoint_BD] * steps
@@ -87,6 +94,7 @@ def bends_of(model: BatchModel, tape: BatchTape, slopes_NBOD: Tensor, seed_BNO: 
         read=read,
         read_slopes=read_slopes,
         margins_NBG=seed_NBO[..., seed_NBO.shape[2] - len(model.about) :],
+        scales_NBO=scales_NBO,
     )
 
 

@@ -24,7 +24,7 @@ from procmodel.control.limits import SLACK_CURVATURE, WEIGHT, SoftLimits
 from procmodel.control.objective import REST_WEIGHT
 from procmodel.control.optimizer import Optimizer
 from procmodel.control.readings import DenseReadOut, read_out_of
-from procmodel.data.window import Columns, Scaler
+from procmodel.data.window import STEEPEST, Columns, Scaler
 from procmodel.plant import Plant
 from procmodel.world_model.latent_model import LatentModel
 
@@ -152,6 +152,8 @@ def _model_of(model: LatentModel, scaler: Scaler, heads: Sequence[Any]) -> Batch
             "spread_U": scaler.spread[mv],
             "centre_Y": np.concatenate([scaler.centre[cv], np.zeros(len(heads))]),
             "spread_Y": np.concatenate([scaler.spread[cv], np.ones(len(heads))]),
+            "bend_Y": np.empty(0) if scaler.bend is None else np.concatenate([scaler.bend[cv], np.zeros(len(heads))]),
+            "steepest": np.array(STEEPEST),
         }
     )
     return BatchModel(**{name: _tensor(array) for name, array in arrays.items()})

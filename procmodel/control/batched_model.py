@@ -32,6 +32,8 @@ class BatchModel:
         directions, about, curved: Of what makes a margin a quadratic, `p' curved p` with `p = directions z - about`:
             [G, Q, D], [G, Q] and [G, Q, Q], symmetric.
         centre_U, spread_U, centre_Y, spread_Y: Of the scaler [unit]; 0 and 1 for a margin.
+        bend_Y, steepest: How the scales of the outputs bend, and where they go on straight [-]; of no entries where all
+            are straight.
         quadratic, slope: Of the products, [S, Q, Q] and [S, Q]: the last Q units g of the first layer add
             `g' quadratic g + slope g` to the first S of the latent; Q is 0 where there are none.
     """
@@ -57,6 +59,8 @@ class BatchModel:
     spread_U: Tensor
     centre_Y: Tensor
     spread_Y: Tensor
+    bend_Y: Tensor
+    steepest: Tensor
     quadratic: Tensor
     slope: Tensor
 
@@ -97,13 +101,27 @@ class BatchModel:
 
     def outputs(self, latents_NBD: Tensor) -> Tensor:
         """CVs and margins without bias, [B, N, O] [unit]."""
+        y_NBY = self.scaled(latents_NBD)
+        if len(self.bend_Y):
+            beyond = (1.0 + self.bend_Y * y_NBY - self.steepest).clamp_max(0.0)
+            straight = y_NBY * (1.0 + 0.5 * self.bend_Y * y_NBY)
+            y_NBY = straight - beyond.square() / torch.where(self.bend_Y == 0.0, 1.0, 2.0 * self.bend_Y)
+        return (y_NBY * self.spread_Y + self.centre_Y).transpose(0, 1)
+
+    def scaled(self, latents_NBD: Tensor) -> Tensor:
+        """CVs and margins as they are read out, [N, B, O]."""
         z_LD = latents_NBD.flatten(0, 1)
         y_LY = z_LD @ self.linear + self.offset + self.read_layers(z_LD)[-1] @ self.read_last + self.read_last_bias
         if heads := len(self.about):
             seen_GLQ, bent_GLQ = self._in_heads(z_LD)
             y_LY[:, -heads:] += (seen_GLQ * bent_GLQ).sum(dim=2).T
-        y_NBY = y_LY.reshape(*latents_NBD.shape[:2], -1) * self.spread_Y + self.centre_Y
-        return y_NBY.transpose(0, 1)
+        return y_LY.reshape(*latents_NBD.shape[:2], -1)
+
+    def units(self, latents_NBD: Tensor) -> Tensor:
+        """Derivative of the outputs by what is read out, [N, B, O] [unit]; of straight scales the same everywhere."""
+        if not len(self.bend_Y):
+            return self.spread_Y.expand(*latents_NBD.shape[:2], -1)
+        return self.spread_Y * torch.maximum(1.0 + self.bend_Y * self.scaled(latents_NBD), self.steepest)
 
     def sensitivity(
         self, tape: BatchTape, push_NPU: Tensor, begun: tuple[int, ...], seed_BNO: Tensor | None = None
@@ -148,6 +166,8 @@ class BatchModel:
             found[:, :, n, :p] = slopes[n] @ z[:p].permute(1, 2, 0)
             if bends is not None and curvature is not None:
                 self._bend_read_out(curvature, z[:p], bends, n)
+                if bends.scales_NBO is not None:
+                    add_curvature(curvature, found[:, :, n, :p].permute(2, 0, 1), bends.scales_NBO[n])
         return found, curvature
 
     def _bend_read_out(self, curvature_BPP: Tensor, z_PBD: Tensor, bends: Bends, n: int) -> None:
@@ -180,7 +200,7 @@ class BatchModel:
         slopes = (pull.flatten(0, 1) @ self.read.T).reshape(len(z_LD), outputs, -1) + self.linear.T
         if heads := len(self.about):
             slopes[:, -heads:] += 2.0 * torch.einsum("glq,gqd->lgd", self._in_heads(z_LD)[1], self.directions)
-        return (slopes * self.spread_Y.unsqueeze(1)).reshape(*latents_NBD.shape[:2], outputs, -1)
+        return slopes.reshape(*latents_NBD.shape[:2], outputs, -1) * self.units(latents_NBD).unsqueeze(3)
 
     def read_layers(self, z_LD: Tensor) -> list[Tensor]:
         """Units of the read-out's layers."""

@@ -18,6 +18,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from procmodel.constraints.head import ConstraintHead
+from procmodel.data.window import STEEPEST, Columns, Scaler
 from procmodel.errors import ArtifactError
 from procmodel.world_model.latent_model import LatentModel
 from procmodel.world_model.protocol import WorldModel
@@ -46,6 +47,18 @@ def read_out_function(model: WorldModel) -> Any:
     else:
         y = _constant(known.C) @ z[: known.config.state] + _constant(known.offset) + _stack(known.head, z)
     return ca.Function("read_out", [z], [y], ["z"], ["y"])
+
+
+def units_function(scaler: Scaler, columns: Columns) -> Any:
+    """`CVs [Y] scaled -> CVs [Y] [unit]`."""
+    at = list(columns.cv)
+    y, centre, spread = ca.MX.sym("y", len(at)), ca.DM(scaler.centre[at]), ca.DM(scaler.spread[at])
+    if scaler.bend is None:
+        return ca.Function("units", [y], [y * spread + centre], ["y"], ["cvs"])
+    bend = scaler.bend[at]
+    beyond = ca.fmin(1.0 + ca.DM(bend) * y - STEEPEST, 0.0)
+    z = y * (1.0 + ca.DM(0.5 * bend) * y) - beyond**2 / ca.DM(np.where(bend == 0.0, 1.0, 2.0 * bend))
+    return ca.Function("units", [y], [z * spread + centre], ["y"], ["cvs"])
 
 
 def margin_function(heads: Sequence[ConstraintHead], latent: int) -> Any:

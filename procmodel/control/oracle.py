@@ -20,7 +20,7 @@ import casadi as ca
 import numpy as np
 
 from procmodel.constraints.head import ConstraintHead
-from procmodel.control.export import margin_function, read_out_function, step_function
+from procmodel.control.export import margin_function, read_out_function, step_function, units_function
 from procmodel.control.limits import SLACK_CURVATURE, WEIGHT
 from procmodel.control.objective import END_WEIGHT, REST_WEIGHT
 from procmodel.control.problem import Problem
@@ -149,8 +149,7 @@ class _Program:
         latents, gaps, between = self._latents(
             step, z0, self._scaled(fc, u, columns.mv), self._scaled(fc, d, columns.dv)
         )
-        y = read_out_function(model).map(self.steps)(latents)
-        y = y * fc.scaler.spread[list(columns.cv)] + fc.scaler.centre[list(columns.cv)] + bias
+        y = units_function(fc.scaler, columns).map(self.steps)(read_out_function(model).map(self.steps)(latents)) + bias
         heads = [head for head in fc.heads if isinstance(head, ConstraintHead)]
         if len(heads) < len(fc.heads):
             raise ArtifactError("oracle: a head that is no ConstraintHead cannot be written down. Leave it out.")

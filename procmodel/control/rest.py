@@ -2,7 +2,7 @@
 
 Shapes: D latent, U MVs, V DVs, Y CVs. Engineering units; latents scaled.
 
-    equilibrium   z = f(z, u, d),   y = y0 + h(z) - h(z0),   z0 the rest under the present inputs u0
+    equilibrium   z = f(z, u, d),   y = y0 + h(z) - h(z0),   z0 the rest under the present inputs u0, h in units
     gains         y = y0 + G (u - u0)
 
 y0 is where the CVs are forecast to end if nothing is moved, past errors included: both agree with the plan there. A
@@ -18,7 +18,7 @@ from typing import Any, Self
 import casadi as ca
 import numpy as np
 
-from procmodel.control.export import read_out_function, step_function
+from procmodel.control.export import read_out_function, step_function, units_function
 from procmodel.control.rest_program import Ground
 from procmodel.control.sensitivities import Forecaster
 from procmodel.data.window import Columns, Scaler
@@ -42,11 +42,12 @@ class Equilibrium:
     def __init__(self, step: Any, read_out: Any, scaler: Scaler, columns: Columns) -> None:
         self._scaler, self._columns = scaler, columns
         self._mv, self._dv, self._cv = (list(part) for part in (columns.mv, columns.dv, columns.cv))
-        self._step, self._read_out = step, read_out
+        self._step, units = step, units_function(scaler, columns)
         z, u, d = ca.MX.sym("z", step.size1_in(0)), ca.MX.sym("u", len(self._mv)), ca.MX.sym("d", len(self._dv))
-        ahead, y = step(z, u, d), read_out(z)
+        ahead, y = step(z, u, d), units(read_out(z))
         slopes = [ca.densify(ca.jacobian(ahead, z)), ca.densify(ca.jacobian(ahead, u))]
         self._stage = ca.Function("stage", [z, u, d], [ahead, *slopes])
+        self._read_out = ca.Function("read_out", [z], [y])
         self._reading = ca.Function("reading", [z], [y, ca.densify(ca.jacobian(y, z))])
 
     @classmethod
@@ -67,7 +68,7 @@ class Equilibrium:
         u_scaled = (u - ca.DM(centre[self._mv])) / ca.DM(spread[self._mv])
         d_scaled = (d - ca.DM(centre[self._dv])) / ca.DM(spread[self._dv])
         y0, h0 = p[: len(self._cv)], p[len(self._cv) :]
-        y = y0 + ca.DM(spread[self._cv]) * (self._read_out(z) - h0)
+        y = y0 + self._read_out(z) - h0
         return Ground(z=z, u=u, d=d, p=p, gap=self._step(z, u_scaled, d_scaled) - z, y=y)
 
     def rest(self, near_D: np.ndarray, u_U: np.ndarray, d_V: np.ndarray) -> np.ndarray | None:
@@ -108,7 +109,7 @@ class Equilibrium:
         return None
 
     def read(self, z_D: np.ndarray) -> np.ndarray:
-        """Scaled CVs [Y]."""
+        """CVs [Y] [unit]."""
         return np.array(self._read_out(z_D))[:, 0]
 
     def unsettled(
@@ -117,7 +118,7 @@ class Equilibrium:
         """CV and MV of the answer that is furthest from its end after so many rows; None where all have settled."""
         _, slope_DD, push_DU = self._gap(z_D, self._inputs(u_U, d_V))
         read_YD = np.array(self._reading(z_D)[1])
-        scale_YU = self._scaler.spread[self._cv][:, None] / self._scaler.spread[self._mv] * span_U / span_Y[:, None]
+        scale_YU = 1.0 / self._scaler.spread[self._mv] * span_U / span_Y[:, None]
         with np.errstate(all="ignore"):  # an unstable model overflows, and is then unsettled
             try:
                 end_DU = np.linalg.solve(np.eye(len(z_D)) - slope_DD, push_DU)

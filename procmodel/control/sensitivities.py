@@ -179,6 +179,7 @@ class Forecaster:
         """
         tape, plan = forecast.tape, forecast.plan
         z_ND = tape.latents_KND[plan]
+        units_NY = self._units(z_ND)
         slopes = self._read_out.jacobians(z_ND), self._margins.jacobians(z_ND)
         adjoint = self._adjoint(forecast, bend) if bend is not None else None
         bends = adjoint.bends if adjoint is not None else ()
@@ -187,13 +188,14 @@ class Forecaster:
             if curvature_PP is None:
                 curvature_PP = self._stage_curvature(forecast, adjoint, tangents_NPD)
             curvature_PP = curvature_PP + self._read_out.curvature(
-                z_ND, bend.y_NY * self._spread_Y, tangents_NPD, self._begun_N
+                z_ND, bend.y_NY * units_NY, tangents_NPD, self._begun_N
             )
+            curvature_PP = curvature_PP + self._scale_curvature(z_ND, bend.y_NY, slopes[0], tangents_NPD)
             curvature_PP = curvature_PP + self._margins.curvature(z_ND, bend.margins_NG, tangents_NPD)
             curvature_PP = 0.5 * (curvature_PP + curvature_PP.T)
         tangents_NDP = tangents_NPD.transpose(0, 2, 1)
         return Sensitivity(
-            y_NYP=self._spread_Y[:, None] * (slopes[0] @ tangents_NDP),
+            y_NYP=units_NY[..., None] * (slopes[0] @ tangents_NDP),
             margins_NGP=slopes[1] @ tangents_NDP,
             moves_NUP=self._moves_NUP,
             curvature_PP=curvature_PP,
@@ -209,10 +211,26 @@ class Forecaster:
 
     def _adjoint(self, forecast: Forecast, seeds: Seeds) -> Adjoint:
         z_ND = forecast.tape.latents_KND[forecast.plan]
-        seed_ND = self._read_out.pulled(z_ND, seeds.y_NY * self._spread_Y) + self._margins.pulled(
+        seed_ND = self._read_out.pulled(z_ND, seeds.y_NY * self._units(z_ND)) + self._margins.pulled(
             z_ND, seeds.margins_NG
         )
         return self._cell.adjoint(forecast.tape, forecast.plan, seed_ND)
+
+    def _units(self, z_ND: np.ndarray) -> np.ndarray:
+        """Derivative of the CVs by what the model reads out, [N, Y] [unit]; of straight scales the same everywhere."""
+        if self.scaler.bend is None:
+            return np.broadcast_to(self._spread_Y, (len(z_ND), len(self._spread_Y)))
+        return self.scaler.slope(self._read_out.values(z_ND), self.columns.cv)
+
+    def _scale_curvature(
+        self, z_ND: np.ndarray, seed_NY: np.ndarray, slopes_NYD: np.ndarray, tangents_NPD: np.ndarray
+    ) -> np.ndarray:
+        """What bent scales add, `sum_ny seed_ny scale''_ny (dy_ny/dx)' (dy_ny/dx)`, [P, P]."""
+        if self.scaler.bend is None:
+            return np.zeros((tangents_NPD.shape[1],) * 2)
+        worth_NY = seed_NY * self.scaler.curve(self._read_out.values(z_ND), self.columns.cv)
+        by_NPY = tangents_NPD @ slopes_NYD.transpose(0, 2, 1)
+        return np.asarray(np.einsum("npy,ny,nqy->pq", by_NPY, worth_NY, by_NPY, optimize=True))
 
     def _stage_curvature(self, forecast: Forecast, adjoint: Adjoint, tangents_NPD: np.ndarray) -> np.ndarray:
         """`sum_n X_n (lambda_n . step'') X_n'` by torch."""

@@ -120,8 +120,7 @@ class TargetLayer:
             z_D = rests.rest(z0_D, u_U, d_V)
             if z_D is None or self._moving(rests, z_D, u_U, d_V):
                 return None
-            spread_Y = self._forecaster.scaler.spread[list(self._forecaster.columns.cv)]
-            return np.asarray(y0_Y + spread_Y * (rests.read(z_D) - read_Y))
+            return np.asarray(y0_Y + rests.read(z_D) - read_Y)
 
         start = Start(z_D=z0_D, p=np.concatenate([y0_Y, read_Y]), y_Y=y0_Y)
         return "", _Ground(program=self._by_rest, start=start, answer=answer)

@@ -87,7 +87,7 @@ def save_artifact(artifact: Artifact, folder: Path | str) -> Path:
         "fingerprint": artifact.fingerprint,
         "config": artifact.model.config.to_dict(),
         "members": len(artifact.members),
-        "scaler": {"centre": artifact.scaler.centre.tolist(), "spread": artifact.scaler.spread.tolist()},
+        "scaler": _scaler_facts(artifact.scaler),
         "calibration": {
             "backoff": artifact.calibration.backoff_HY.tolist(),
             "surprise_limit": artifact.calibration.surprise_limit,
@@ -153,6 +153,11 @@ def _listed(values: np.ndarray | None) -> list[Any] | None:
 
 def _array(values: list[Any] | None) -> np.ndarray | None:
     return None if values is None else np.array(values)
+
+
+def _scaler_facts(scaler: Scaler) -> dict[str, Any]:
+    straight = {"centre": scaler.centre.tolist(), "spread": scaler.spread.tolist()}
+    return straight if scaler.bend is None else straight | {"bend": scaler.bend.tolist()}
 
 
 def _trust_facts(trust: Trust | None) -> dict[str, Any] | None:

@@ -170,6 +170,9 @@ COLUMN_PARTS: dict[str, Any] = {
 RECORD = np.random.default_rng(1).normal(size=(60, 6)) * 0.3
 
 
+ROOTS = {"scaler": replace(COLUMN_PARTS["scaler"], bend=np.array([0.0, 0.0, 0.0, 0.4, -0.3, 0.0]))}
+
+
 @pytest.mark.parametrize("products", [False, True], ids=["linear", "with products"])
 def test_derivatives_agree_with_torch(products: bool) -> None:
     """d CV / d changes of a strongly bent model against automatic differentiation of the model itself."""
@@ -227,12 +230,13 @@ def test_cost_and_gradient_are_those_of_the_optimizer(objective: str) -> None:
         torch.testing.assert_close(gradient_BP[:, p], (up - down) / 2e-5, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("scales", [{}, ROOTS], ids=["straight", "roots"])
 @pytest.mark.parametrize("products", [False, True], ids=["plain", "with products"])
-def test_curvature_is_that_of_the_optimizer(products: bool) -> None:
+def test_curvature_is_that_of_the_optimizer(products: bool, scales: dict[str, Any]) -> None:
     """The Hessian of the Lagrangian, with CVs and a quadratic margin priced, as taken by hand for a single problem."""
     plant = make_plant(COLUMN, horizon="60 s", blocks=4, objective=OBJECTIVES["bent"])
-    parts = COLUMN_PARTS | {"plant": plant, "model": latent_model(plant, products=products), "heads": [curved_head(7)]}
-    optimizer = BatchedOptimizer(**parts)
+    parts = {"plant": plant, "model": latent_model(plant, products=products), "heads": [curved_head(7)]}
+    optimizer = BatchedOptimizer(**COLUMN_PARTS | parts | scales)
     requests = [Request(rows_RC=RECORD[:18]), Request(rows_RC=RECORD[30:48])]
     problems, rng = optimizer.given(requests).problems, np.random.default_rng(3)
     changes = torch.from_numpy(rng.uniform(-0.05, 0.05, size=(2, 8)))
@@ -245,6 +249,7 @@ def test_curvature_is_that_of_the_optimizer(products: bool) -> None:
         trial = problem.evaluate(changes[b].numpy().reshape(1, 4, 2))
         known = problem.linearised(trial, price_BRN[b].T.numpy())
         np.testing.assert_allclose(hessian_BPP[b].numpy(), known.hessian_PP, atol=1e-8, rtol=1e-7)
+        np.testing.assert_allclose(linear[0].y_BNY[b, :, :3].numpy(), trial.forecast.y_KNY[0], atol=1e-9)
 
 
 @pytest.mark.parametrize(

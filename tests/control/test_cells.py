@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from procmodel.control.export import (
     read_out_function,
     rollout_function,
     step_function,
+    units_function,
     write_onnx,
 )
 from procmodel.control.horizon import Horizon
@@ -30,6 +32,7 @@ from procmodel.world_model.protocol import rollout
 STEPS, START_U = 12, np.array([0.2, -0.3])
 PLANT = make_plant(COLUMN, horizon="60 s", blocks=4)
 SCALER = Scaler(centre=np.linspace(-0.2, 0.2, 6), spread=np.linspace(0.6, 1.4, 6))
+BENT = replace(SCALER, bend=np.array([0.0, 0.0, 0.0, 0.4, -0.3, 0.0]))
 MODELS: dict[str, Callable[[Plant], Any]] = {
     "latent": latent_model,
     "products": model_with_products,
@@ -38,13 +41,13 @@ MODELS: dict[str, Callable[[Plant], Any]] = {
 ALL = pytest.mark.parametrize("name", MODELS)
 
 
-def forecaster(name: str, *, by_hand: bool = True) -> Forecaster:
+def forecaster(name: str, *, by_hand: bool = True, scaler: Scaler = SCALER) -> Forecaster:
     model, columns = MODELS[name](PLANT), Columns.of(PLANT)
     mv = list(columns.mv)
     horizon = Horizon.of(PLANT, SCALER.centre[mv], SCALER.spread[mv])
     return Forecaster(
         model=model,
-        scaler=SCALER,
+        scaler=scaler,
         columns=columns,
         heads=[curved_head(model.latent_size)],
         horizon=horizon,
@@ -85,7 +88,7 @@ def values(fc: Forecaster, changes_MU: np.ndarray) -> np.ndarray:
 def casadi_values(fc: Forecaster) -> tuple[Any, Any]:
     """The changes, and CVs with margins of all rows [N, Y + G], as the exported model has them."""
     at, x = now(), ca.MX.sym("x", 2 * fc.horizon.blocks)
-    mv, cv, dv = (list(part) for part in (fc.columns.mv, fc.columns.cv, fc.columns.dv))
+    mv, dv = list(fc.columns.mv), list(fc.columns.dv)
     u = ca.horzcat(
         *(
             ca.vertcat(*(START_U[i] + ca.dot(ca.DM(share_MU[:, i]), x[i::2]) for i in range(2)))
@@ -95,7 +98,9 @@ def casadi_values(fc: Forecaster) -> tuple[Any, Any]:
     scaled = (u - SCALER.centre[mv]) / SCALER.spread[mv]
     d = ca.DM(((at.dv_NV - SCALER.centre[dv]) / SCALER.spread[dv]).T)
     z = rollout_function(fc.model, STEPS)(ca.DM(at.latent_D.numpy()), scaled, d)
-    y = read_out_function(fc.model).map(STEPS)(z) * SCALER.spread[cv] + SCALER.centre[cv] + ca.DM(at.bias_NY.T)
+    y = units_function(fc.scaler, fc.columns).map(STEPS)(read_out_function(fc.model).map(STEPS)(z)) + ca.DM(
+        at.bias_NY.T
+    )
     margins = margin_function(fc.heads, z.shape[0]).map(STEPS)(z) - ca.DM(fc.allowance_NG.T)
     return x, ca.vertcat(y, margins).T
 
@@ -113,6 +118,14 @@ def test_exported_functions_are_the_model(name: str) -> None:
     head = curved_head(7)
     margins = margin_function([head], 7).map(STEPS)(rolled[0].numpy().T).full()[0]
     np.testing.assert_allclose(margins, head.margin(rolled[0]), rtol=1e-11)
+
+
+@pytest.mark.parametrize("scaler", [SCALER, BENT], ids=["straight", "roots"])
+def test_exported_units_are_the_scalers(scaler: Scaler) -> None:
+    columns = Columns.of(PLANT)
+    scaled = np.random.default_rng(0).normal(size=(50, 3)) * 3  # some beyond where a root goes on straight
+    units = units_function(scaler, columns).map(50)(scaled.T).full().T
+    np.testing.assert_allclose(units, scaler.unscale(scaled, columns.cv), rtol=1e-12)
 
 
 @ALL
@@ -177,8 +190,9 @@ def test_tangents_are_differences_of_forecasts(name: str) -> None:
 
 
 @ALL
-def test_first_and_second_derivatives_are_those_of_casadi(name: str) -> None:
-    fc, bend = forecaster(name), seeds()
+@pytest.mark.parametrize("scaler", [SCALER, BENT], ids=["straight", "roots"])
+def test_first_and_second_derivatives_are_those_of_casadi(name: str, scaler: Scaler) -> None:
+    fc, bend = forecaster(name, scaler=scaler), seeds()
     x = changes(fc)
     symbol, rows = casadi_values(fc)
     weighted = ca.dot(rows, ca.DM(np.concatenate([bend.y_NY, bend.margins_NG], axis=1)))

@@ -56,7 +56,9 @@ def artifact() -> Artifact:
         plant=plant.name,
         fingerprint=plant.fingerprint,
         members=(member(0), member(1)),
-        scaler=Scaler(centre=rng.normal(size=5), spread=rng.uniform(0.1, 9, size=5)),
+        scaler=Scaler(
+            centre=rng.normal(size=5), spread=rng.uniform(0.1, 9, size=5), bend=np.array([0, 0, 0.1, -0.2, 0])
+        ),
         calibration=Calibration(
             backoff_HY=rng.uniform(size=(10, 2)),
             surprise_limit=0.1 + 0.2,
@@ -89,6 +91,7 @@ def test_a_round_trip_changes_no_bit(artifact: Artifact, tmp_path: Path) -> None
             assert torch.equal(value, theirs.state_dict()[name].double()), name
     np.testing.assert_array_equal(again.scaler.centre, artifact.scaler.centre)
     np.testing.assert_array_equal(again.scaler.spread, artifact.scaler.spread)
+    np.testing.assert_array_equal(np.array(again.scaler.bend), np.array(artifact.scaler.bend))
     np.testing.assert_array_equal(again.calibration.backoff_HY, artifact.calibration.backoff_HY)
     assert again.calibration.surprise_limit == 0.1 + 0.2
     assert again.calibration.trust is not None
@@ -271,6 +274,14 @@ def test_the_machine_of_a_control_room_loads_it_without_lightning(artifact: Arti
         check=False,
     )
     assert done.stdout.strip() == "2", done.stderr
+
+
+def test_an_artifact_whose_scales_are_all_straight_says_nothing_of_roots(artifact: Artifact, tmp_path: Path) -> None:
+    """As one of an earlier release does."""
+    straight = dataclasses.replace(artifact, scaler=artifact.scaler.straight)
+    save_artifact(straight, tmp_path / "model")
+    assert "bend" not in json.loads((tmp_path / "model" / "model.json").read_text())["scaler"]
+    assert load_artifact(tmp_path / "model", tiny_plant()).scaler.bend is None
 
 
 def test_an_artifact_of_0_1_weighs_each_cv_by_its_own_spread(artifact: Artifact, tmp_path: Path) -> None:

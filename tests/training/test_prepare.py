@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 from bent_plants import bent_record
 
+from procmodel.data.dataset import Dataset, Stretch
+from procmodel.plant import Plant
 from procmodel.training import prepare as prepare_module
-from procmodel.training.prepare import Runs, chosen_state, linear_states, settles
+from procmodel.training.prepare import Runs, chosen_state, linear_states, prepare, settles
 from procmodel.world_model import prediction_error
 from procmodel.world_model.held_back import free_run_error
 from procmodel.world_model.linear import LinearState, fit_arx
@@ -84,12 +88,12 @@ def test_where_a_forecast_reaches_back_beyond_the_window_the_state_is_found_over
     assert len(linear_states(slow_plant(8_000, 0), LAGS, HORIZON)) == 2
 
 
-def curved_plant(rows: int, seed: int, bend: float) -> Runs:
+def curved_plant(rows: int, seed: int, bend: float, pole: float = 0.9) -> Runs:
     """One CV whose answer grows with its level where `bend` is not zero."""
     rng = np.random.default_rng(seed)
     y, v = np.zeros((rows, 1)), np.repeat(rng.normal(size=(rows // 15 + 1, 1)), 15, axis=0)[:rows]
     for t in range(1, rows):
-        y[t] = 0.9 * y[t - 1] + 0.1 * v[t] * (1.0 + bend * np.tanh(y[t - 1])) + 0.02 * rng.normal()
+        y[t] = pole * y[t - 1] + 0.1 * v[t] * (1.0 + bend * np.tanh(y[t - 1])) + 0.02 * rng.normal()
     return [(y, v)]
 
 
@@ -98,6 +102,46 @@ def test_products_are_kept_where_the_plant_curves_and_not_for_a_hair() -> None:
     straight = chosen_state(curved_plant(6_000, 0, 0.0), curved_plant(3_000, 1, 0.0), LAGS, HORIZON)
     assert curved[1] is not None
     assert straight[1] is None
+
+
+@pytest.mark.parametrize(("pole", "settles_in_time"), [(0.9, True), (0.995, False)])
+def test_on_a_root_only_what_settles_within_the_horizon_gets_products(pole: float, settles_in_time: bool) -> None:
+    runs, held = (curved_plant(rows, seed, 0.6, pole) for rows, seed in ((6_000, 0), (3_000, 1)))
+    assert chosen_state(runs, held, LAGS, HORIZON)[1] is not None
+    linear, products = chosen_state(runs, held, LAGS, HORIZON, bent=True)
+    assert (products is not None) is settles_in_time
+    among = linear_states(runs, LAGS, HORIZON, searched=not settles_in_time)
+    assert len(among) == (2 if settles_in_time else 4)
+    assert settles_in_time or any(np.array_equal(linear.A, each.A) for each in among)
+
+
+@pytest.mark.parametrize(("power", "roots"), [(2.0, {1: 0.0}), (1.0, {})], ids=["square", "straight"])
+def test_a_pressure_that_is_the_square_of_a_flow_is_prepared_on_its_root(power: float, roots: dict[int, float]) -> None:
+    rng = np.random.default_rng(0)
+    valve, flow = np.repeat(rng.uniform(0.4, 1.6, size=400), 10), np.ones(4000)
+    for t in range(1, len(flow)):
+        flow[t] = 0.8 * flow[t - 1] + 0.2 * valve[t] + 0.02 * rng.normal()
+    values = np.column_stack([valve, flow**power])
+    plant = Plant.model_validate(
+        {
+            "name": "orifice",
+            "sample_time": "5 s",
+            "tags": {
+                "V": {"role": "MV", "unit": "%", "limits": [0, 2]},
+                "P": {"role": "CV", "unit": "kPa", "range": [0, 10]},
+            },
+            "training": {"window": "50 s"},
+            "advice": {"horizon": "2 min"},
+        }
+    )
+    record = Dataset(
+        columns=("V", "P"), values=values, good_fraction=np.ones_like(values, dtype=np.float32),
+        start=datetime(2026, 3, 1, tzinfo=UTC), step=plant.sample_time,
+        stretches=(Stretch(name="record", start=0, stop=len(values)),),
+    )  # fmt: skip
+    found = prepare(record, plant)
+    assert found.scaler.roots() == pytest.approx(roots, abs=1e-9)
+    assert found.products is None
 
 
 def test_products_that_miss_more_of_the_next_row_are_not_kept_whatever_free_runs_say(
