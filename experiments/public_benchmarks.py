@@ -49,7 +49,7 @@ TANKS: dict[str, Any] = {
     "split": {"test": ["test"], "validation": 0.07},
     "training": {
         "window": "40 s", "rollout": "240 s", "latent": 2, "hidden": 16, "epochs": 6, "batches": 60, "batch": 64,
-        "learning_rate": 4e-3, "sigreg": 0.2, "shrink": 0.1,
+        "learning_rate": 4e-3, "sigreg": 0.2, "shrink": 0.1, "scales": "straight",
     },
     "advice": {"horizon": "120 s"},
 }  # fmt: skip

@@ -144,6 +144,7 @@ class Training(Frozen):
     Attributes:
         window: Length of the past that the encoder sees.
         rollout: Length of a free run in training; "auto" decides by the excitation audit.
+        scales: "auto": CVs that come near an end of their range as roots where the record asks for it; or "straight".
         latent: Size of the learned part of the latent.
         hidden: Width of the hidden layers.
         epochs, batches: Training length: epochs of so many batches.
@@ -168,6 +169,7 @@ class Training(Frozen):
 
     window: Duration | None = None
     rollout: Literal["auto"] | Duration = "auto"
+    scales: Literal["auto", "straight"] = "auto"
     latent: Annotated[int, Field(ge=1, le=1024)] = 16
     hidden: Annotated[int, Field(ge=4, le=4096)] = 64
     epochs: Annotated[int, Field(ge=1)] = 10

@@ -102,7 +102,8 @@ def _scaler(dataset: Dataset, plant: Plant, parts: Parts, lags: int) -> Scaler:
     cv = list(columns.cv)
     ends_Y2 = np.array([plant.tags[name].range or (np.nan, np.nan) for name in plant.cvs], dtype=float)
     ends_Y2 = (ends_Y2 - scaler.centre[cv, None]) / scaler.spread[cv, None]
-    bend_Y = fit_scales(_runs(dataset, scaler, columns, parts.train), ends_Y2, lags)
+    wanted = plant.training.scales == "auto"
+    bend_Y = fit_scales(_runs(dataset, scaler, columns, parts.train), ends_Y2, lags) if wanted else np.zeros(len(cv))
     if not bend_Y.any():
         return scaler
     bend = np.zeros(columns.count)

@@ -142,6 +142,8 @@ def test_a_pressure_that_is_the_square_of_a_flow_is_prepared_on_its_root(power: 
     found = prepare(record, plant)
     assert found.scaler.roots() == pytest.approx(roots, abs=1e-9)
     assert found.products is None
+    wish = plant.training.model_copy(update={"scales": "straight"})
+    assert prepare(record, plant.model_copy(update={"training": wish})).scaler.bend is None
 
 
 def test_products_that_miss_more_of_the_next_row_are_not_kept_whatever_free_runs_say(
