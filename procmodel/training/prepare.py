@@ -137,10 +137,12 @@ def chosen_state(runs: Runs, held: Runs, lags: int, horizon: int, *, bent: bool 
         mine = error(new)
         return np.isfinite(mine) and mine <= (1.0 - WORTH) * error(on) and not _misses_more(new, on, held)
 
-    start = fit_linear_state(runs, lags, _few(runs, lags))
-    rests = settles(start, horizon)
-    states = linear_states(runs, lags, horizon, searched=bent and not rests)
-    pairs = [(linear, fit_products(linear, runs) if rests or not bent else None) for linear in states]
+    def small() -> LinearState:
+        return fit_linear_state(runs, lags, _few(runs, lags))
+
+    straight = bent and not settles(small(), horizon)
+    states = linear_states(runs, lags, horizon, searched=straight)
+    pairs = [(linear, None if straight else fit_products(linear, runs)) for linear in states]
     tried: list[State] = [(linear, None) for linear, _ in pairs]
     tried += [pair for pair in pairs if pair[1] is not None and improves(pair, (pair[0], None))]
     best = min(tried, key=error)
@@ -148,7 +150,8 @@ def chosen_state(runs: Runs, held: Runs, lags: int, horizon: int, *, bent: bool 
         return pairs[0]
     if all(products is None for _, products in pairs):
         return best
-    if rests:
+    start = small()
+    if settles(start, horizon):
         with suppress(DatasetError):  # too short for so many numbers, or too many gaps to run along it
             found = fit_bent_state(start, runs)
             missed = _both(found, held, horizon)
