@@ -105,7 +105,10 @@ def test_products_are_kept_where_the_plant_curves_and_not_for_a_hair() -> None:
 
 
 @pytest.mark.parametrize(("pole", "settles_in_time"), [(0.9, True), (0.995, False)])
-def test_on_a_root_only_what_settles_within_the_horizon_gets_products(pole: float, settles_in_time: bool) -> None:
+def test_on_a_root_only_what_settles_within_the_horizon_gets_products(
+    pole: float, settles_in_time: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_error, "ENOUGH", np.inf)  # no state and products that are found together
     runs, held = (curved_plant(rows, seed, 0.6, pole) for rows, seed in ((6_000, 0), (3_000, 1)))
     assert chosen_state(runs, held, LAGS, HORIZON)[1] is not None
     linear, products = chosen_state(runs, held, LAGS, HORIZON, bent=True)
