@@ -30,6 +30,7 @@ from procmodel.commands.progress import Progress
 from procmodel.control.optimizer import Optimizer
 from procmodel.data.dataset import Dataset
 from procmodel.data.window import Columns, Scaler
+from procmodel.data.windows import scaled_runs
 from procmodel.evaluation.closed_loop import run_trials
 from procmodel.evaluation.controllers import AdviceControl, Controller, HoldControl, OperatorControl, OracleControl
 from procmodel.evaluation.linear_peers import LinearWorld, fit_step_response
@@ -162,11 +163,7 @@ def key_of(start: bytes, code: Sequence[str] = ("**/*.py",)) -> str:
 def linear_controllers(plant: Plant, dataset: Dataset, scaler: Scaler) -> list[AdviceControl]:
     """Two linear models from the rows that the world model learns from, in the same optimizer and loop."""
     parts, columns = parts_of(dataset, plant), Columns.of(plant)
-    scaled, inputs = scaler.scale(dataset.values), [*columns.mv, *columns.dv]
-    runs, held = (
-        [(scaled[s.start : s.stop][:, columns.cv], scaled[s.start : s.stop][:, inputs]) for s in part]
-        for part in (parts.train, parts.validation)
-    )
+    runs, held = (scaled_runs(dataset, scaler, columns, part) for part in (parts.train, parts.validation))
     states: dict[str, LinearState] = {
         "lmpc-n4sid": fit_n4sid(runs, window_rows(plant) - 1),
         "dmc": fit_step_response(runs, held, SETTLE),

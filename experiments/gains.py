@@ -30,6 +30,7 @@ from procmodel.data import condition
 from procmodel.data.dataset import Dataset
 from procmodel.data.historians import open_historian
 from procmodel.data.window import Columns
+from procmodel.data.windows import scaled_runs
 from procmodel.evaluation.baselines import ArxForecast, Forecaster, LinearForecast, ModelForecast
 from procmodel.evaluation.gains import Gains, compare_gains
 from procmodel.evaluation.interventions import Interventions, intervene
@@ -106,10 +107,7 @@ def linear_models(found: Ground) -> dict[str, Forecaster]:
     """ARX over the world model's own history, and N4SID."""
     prepared, columns = found.prepared, Columns.of(found.plant)
     scaler = prepared.scaler.straight
-    scaled, inputs = scaler.scale(found.dataset.values), [*columns.mv, *columns.dv]
-    runs = [
-        (scaled[s.start : s.stop][:, columns.cv], scaled[s.start : s.stop][:, inputs]) for s in prepared.parts.train
-    ]
+    runs = scaled_runs(found.dataset, scaler, columns, prepared.parts.train)
     lags = prepared.settings.rows - 1
     return {
         "arx": ArxForecast(arx=fit_arx(runs, lags), scaler=scaler, columns=columns),

@@ -22,6 +22,7 @@ from torch import nn
 
 from procmodel.data.dataset import Dataset
 from procmodel.data.window import Columns, Scaler
+from procmodel.data.windows import scaled_runs
 from procmodel.evaluation.baselines import ArxForecast, Forecaster, LinearForecast, ModelForecast, Persistence
 from procmodel.plant import Plant
 from procmodel.training.callbacks import Told
@@ -164,12 +165,8 @@ def fit_forecaster(model: GruModel | LstmModel, task: Task, seed: int) -> None:
 
 def least_squares(task: Task, scaler: Scaler) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
     """CVs and inputs of the training stretches, scaled, and the lags that the world model has too."""
-    prepared, columns = task.prepared, task.columns
-    scaled, inputs = scaler.scale(task.dataset.values), [*columns.mv, *columns.dv]
-    runs = [
-        (scaled[s.start : s.stop][:, columns.cv], scaled[s.start : s.stop][:, inputs]) for s in prepared.parts.train
-    ]
-    return runs, prepared.settings.rows - 1
+    prepared = task.prepared
+    return scaled_runs(task.dataset, scaler, task.columns, prepared.parts.train), prepared.settings.rows - 1
 
 
 def arx(task: Task, seed: int) -> Made:

@@ -25,6 +25,7 @@ from procmodel.data.dataset import Dataset, Stretch
 from procmodel.data.historians import open_historian
 from procmodel.data.samples import Query
 from procmodel.data.window import Columns
+from procmodel.data.windows import scaled_runs
 from procmodel.evaluation.baselines import ArxForecast, Forecaster, ModelForecast
 from procmodel.evaluation.free_run import GIVEN, free_run, judge_free_run
 from procmodel.evaluation.raw import raw_samples
@@ -101,10 +102,7 @@ def members(plant: Plant, dataset: Dataset, prepared: Prepared, seeds: Sequence[
 def linear(plant: Plant, prepared: Prepared, dataset: Dataset) -> ArxForecast:
     """ARX of as many lags as the model's window has rows, less one."""
     columns, scaler = Columns.of(plant), prepared.scaler.straight
-    scaled = scaler.scale(dataset.values)
-    runs = [
-        (scaled[s.start : s.stop][:, columns.cv], scaled[s.start : s.stop][:, columns.mv]) for s in prepared.parts.train
-    ]
+    runs = scaled_runs(dataset, scaler, columns, prepared.parts.train)
     return ArxForecast(arx=fit_arx(runs, prepared.settings.rows - 1), scaler=scaler, columns=columns)
 
 

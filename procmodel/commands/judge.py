@@ -15,6 +15,7 @@ from procmodel.data.historians import open_historian
 from procmodel.data.plant_test import propose_tests
 from procmodel.data.samples import Query
 from procmodel.data.window import Columns
+from procmodel.data.windows import scaled_runs
 from procmodel.errors import DatasetError
 from procmodel.evaluation.backtest import backtest
 from procmodel.evaluation.baselines import ArxForecast, Forecaster, ModelForecast, Persistence
@@ -65,10 +66,7 @@ def judge_open_loop(plant: Plant, dataset: Dataset, artifact: Artifact, findings
     parts, rows = parts_of(dataset, plant), artifact.model.rows
     columns = Columns.of(plant)
     scaler = artifact.scaler.straight
-    scaled = scaler.scale(dataset.values)
-    inputs = [*columns.mv, *columns.dv]
-    arx = fit_arx([(scaled[s.start : s.stop][:, columns.cv], scaled[s.start : s.stop][:, inputs]) for s in parts.train],
-                  rows - 1)  # fmt: skip
+    arx = fit_arx(scaled_runs(dataset, scaler, columns, parts.train), rows - 1)
     peers: dict[str, Forecaster] = {
         "model": forecaster_of(artifact, plant),
         "persistence": Persistence(columns=columns),

@@ -53,12 +53,12 @@ class Bends:
     scales_NBO: Tensor | None
 
 
-def bends_of(model: BatchModel, tape: BatchTape, slopes_NBOD: Tensor, seed_BNO: Tensor) -> Bends:
-    """Of a scalar with these derivatives by the outputs; `slopes_NBOD` are the outputs' by the latents."""
+def bends_of(model: BatchModel, tape: BatchTape, slopes_NBOD: Tensor, units_NBO: Tensor, seed_BNO: Tensor) -> Bends:
+    """Of a scalar with these derivatives by the outputs; `slopes_NBOD` are the outputs' by the latents, `units_NBO` by
+    what is read out."""
     steps, _, size = tape.latents_NBD.shape
     seed_NBO = seed_BNO.transpose(0, 1)
     by_latent_NBD = (seed_NBO.unsqueeze(2) @ slopes_NBOD).squeeze(2)
-    units_NBO = model.units(tape.latents_NBD)
     read, read_slopes = _in_read_out(model, tape.latents_NBD, seed_NBO * units_NBO)
     scales_NBO = None
     if len(model.bend_Y):

@@ -137,10 +137,11 @@ class BatchModel:
         steps, batch, size = tape.latents_NBD.shape
         products = self.slope.shape[1]
         changes, mvs = push_NPU.shape[1:]
-        slopes = self._read_out_slopes(tape.latents_NBD)
+        units_NBO = self.units(tape.latents_NBD)
+        slopes = self._read_out_slopes(tape.latents_NBD, units_NBO)
         z = torch.zeros((changes, batch, size), dtype=slopes.dtype, device=slopes.device)
         found = torch.zeros((batch, slopes.shape[2], steps, changes), dtype=slopes.dtype, device=slopes.device)
-        bends = None if seed_BNO is None else bends_of(self, tape, slopes, seed_BNO)
+        bends = None if seed_BNO is None else bends_of(self, tape, slopes, units_NBO, seed_BNO)
         curvature = None if bends is None else torch.zeros_like(found[:, 0, :1]).repeat(1, changes, 1)
         for n in range(steps):
             p = begun[n]
@@ -188,7 +189,7 @@ class BatchModel:
         seen_GLQ = torch.einsum("ld,gqd->glq", z_LD, self.directions) - self.about.unsqueeze(1)
         return seen_GLQ, seen_GLQ @ self.curved
 
-    def _read_out_slopes(self, latents_NBD: Tensor) -> Tensor:
+    def _read_out_slopes(self, latents_NBD: Tensor, units_NBO: Tensor) -> Tensor:
         """d output / d latent, [N, B, O, D] [unit]; from the outputs back, since they are fewer than the latents."""
         z_LD = latents_NBD.flatten(0, 1)
         layers = self.read_layers(z_LD)
@@ -200,7 +201,7 @@ class BatchModel:
         slopes = (pull.flatten(0, 1) @ self.read.T).reshape(len(z_LD), outputs, -1) + self.linear.T
         if heads := len(self.about):
             slopes[:, -heads:] += 2.0 * torch.einsum("glq,gqd->lgd", self._in_heads(z_LD)[1], self.directions)
-        return slopes.reshape(*latents_NBD.shape[:2], outputs, -1) * self.units(latents_NBD).unsqueeze(3)
+        return slopes.reshape(*latents_NBD.shape[:2], outputs, -1) * units_NBO.unsqueeze(3)
 
     def read_layers(self, z_LD: Tensor) -> list[Tensor]:
         """Units of the read-out's layers."""

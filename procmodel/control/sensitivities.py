@@ -56,6 +56,7 @@ class Forecast:
     Attributes:
         moves_KNU: The plans.
         latents_KND: From one rollout; everything below is read out of it.
+        read_KNY: CVs as the model reads them out, scaled.
         y_KNY: CVs, bias included.
         margins_KNG: Margins, allowance deducted.
         finite_K: Whether all numbers of a plan are finite.
@@ -66,6 +67,7 @@ class Forecast:
     now: Now
     moves_KNU: np.ndarray
     latents_KND: Tensor
+    read_KNY: np.ndarray
     y_KNY: np.ndarray
     margins_KNG: np.ndarray
     finite_K: np.ndarray
@@ -79,6 +81,7 @@ class Forecast:
             now=self.now,
             moves_KNU=self.moves_KNU[at],
             latents_KND=self.latents_KND[at],
+            read_KNY=self.read_KNY[at],
             y_KNY=self.y_KNY[at],
             margins_KNG=self.margins_KNG[at],
             finite_K=self.finite_K[at],
@@ -142,7 +145,6 @@ class Forecaster:
         self._read_out: ReadOut = read_out_of(model, by_hand=self.is_by_hand)
         self._margins = Margins(self.heads)
         self._spread_U = scaler.spread[list(columns.mv)]
-        self._spread_Y = scaler.spread[list(columns.cv)]
         allowances = [_stretched(head.allowance_H, horizon.steps) for head in self.heads]
         self.allowance_NG = np.array(allowances).reshape(len(self.heads), horizon.steps).T
         share_NMU, mvs = horizon.share_NMU, len(columns.mv)
@@ -157,14 +159,15 @@ class Forecaster:
         dv_NV = self.scaler.scale(now.dv_NV, self.columns.dv)
         tape = self._cell.roll(now.latent_D.numpy(), self.scaler.scale(moves_KNU, self.columns.mv), dv_NV)
         z_BD = tape.latents_KND.reshape(plans * steps, -1)
-        y_KNY = self._read_out.values(z_BD).reshape(plans, steps, -1)
-        y_KNY = self.scaler.unscale(y_KNY, self.columns.cv) + now.bias_NY
+        read_KNY = self._read_out.values(z_BD).reshape(plans, steps, -1)
+        y_KNY = self.scaler.unscale(read_KNY, self.columns.cv) + now.bias_NY
         margins_KNG = self._margins.values(z_BD).reshape(plans, steps, -1) - self.allowance_NG
         finite_K = np.isfinite(y_KNY).all(axis=(1, 2)) & np.isfinite(margins_KNG).all(axis=(1, 2))
         return Forecast(
             now=now,
             moves_KNU=moves_KNU,
             latents_KND=torch.from_numpy(tape.latents_KND),
+            read_KNY=read_KNY,
             y_KNY=y_KNY,
             margins_KNG=margins_KNG,
             finite_K=finite_K & np.isfinite(tape.latents_KND).all(axis=(1, 2)),
@@ -179,7 +182,7 @@ class Forecaster:
         """
         tape, plan = forecast.tape, forecast.plan
         z_ND = tape.latents_KND[plan]
-        units_NY = self._units(z_ND)
+        units_NY = self.scaler.slope(forecast.read_KNY[0], self.columns.cv)
         slopes = self._read_out.jacobians(z_ND), self._margins.jacobians(z_ND)
         adjoint = self._adjoint(forecast, bend) if bend is not None else None
         bends = adjoint.bends if adjoint is not None else ()
@@ -190,7 +193,7 @@ class Forecaster:
             curvature_PP = curvature_PP + self._read_out.curvature(
                 z_ND, bend.y_NY * units_NY, tangents_NPD, self._begun_N
             )
-            curvature_PP = curvature_PP + self._scale_curvature(z_ND, bend.y_NY, slopes[0], tangents_NPD)
+            curvature_PP = curvature_PP + self._scale_curvature(forecast, bend, slopes[0], tangents_NPD)
             curvature_PP = curvature_PP + self._margins.curvature(z_ND, bend.margins_NG, tangents_NPD)
             curvature_PP = 0.5 * (curvature_PP + curvature_PP.T)
         tangents_NDP = tangents_NPD.transpose(0, 2, 1)
@@ -211,24 +214,17 @@ class Forecaster:
 
     def _adjoint(self, forecast: Forecast, seeds: Seeds) -> Adjoint:
         z_ND = forecast.tape.latents_KND[forecast.plan]
-        seed_ND = self._read_out.pulled(z_ND, seeds.y_NY * self._units(z_ND)) + self._margins.pulled(
-            z_ND, seeds.margins_NG
-        )
+        units_NY = self.scaler.slope(forecast.read_KNY[0], self.columns.cv)
+        seed_ND = self._read_out.pulled(z_ND, seeds.y_NY * units_NY) + self._margins.pulled(z_ND, seeds.margins_NG)
         return self._cell.adjoint(forecast.tape, forecast.plan, seed_ND)
 
-    def _units(self, z_ND: np.ndarray) -> np.ndarray:
-        """Derivative of the CVs by what the model reads out, [N, Y] [unit]; of straight scales the same everywhere."""
-        if self.scaler.bend is None:
-            return np.broadcast_to(self._spread_Y, (len(z_ND), len(self._spread_Y)))
-        return self.scaler.slope(self._read_out.values(z_ND), self.columns.cv)
-
     def _scale_curvature(
-        self, z_ND: np.ndarray, seed_NY: np.ndarray, slopes_NYD: np.ndarray, tangents_NPD: np.ndarray
+        self, forecast: Forecast, seeds: Seeds, slopes_NYD: np.ndarray, tangents_NPD: np.ndarray
     ) -> np.ndarray:
-        """What bent scales add, `sum_ny seed_ny scale''_ny (dy_ny/dx)' (dy_ny/dx)`, [P, P]."""
+        """What bent scales add, `sum_ny seed_ny scale''_ny (ds_ny/dx)' (ds_ny/dx)` of the CVs s as read out, [P, P]."""
         if self.scaler.bend is None:
             return np.zeros((tangents_NPD.shape[1],) * 2)
-        worth_NY = seed_NY * self.scaler.curve(self._read_out.values(z_ND), self.columns.cv)
+        worth_NY = seeds.y_NY * self.scaler.curve(forecast.read_KNY[0], self.columns.cv)
         by_NPY = tangents_NPD @ slopes_NYD.transpose(0, 2, 1)
         return np.asarray(np.einsum("npy,ny,nqy->pq", by_NPY, worth_NY, by_NPY, optimize=True))
 

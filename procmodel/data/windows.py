@@ -123,3 +123,12 @@ class Windows:
                 left = torch.cat([left, starts_N[order]])
             chosen, left = left[:batch], left[batch:]
             yield chosen
+
+
+def scaled_runs(
+    dataset: Dataset, scaler: Scaler, columns: Columns, stretches: Sequence[Stretch]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Per stretch, CVs [T, Y] and inputs (MVs, then DVs) [T, V], scaled, NaN in gaps, as least squares takes them."""
+    cvs, inputs = list(columns.cv), [*columns.mv, *columns.dv]
+    rows = [scaler.scale(dataset.values[s.start : s.stop]) for s in stretches]
+    return [(rows_TC[:, cvs], rows_TC[:, inputs]) for rows_TC in rows]

@@ -18,6 +18,7 @@ from procmodel.control.bias import filled
 from procmodel.data.dataset import Dataset, Stretch
 from procmodel.data.split import Parts
 from procmodel.data.window import Columns, Scaler
+from procmodel.data.windows import scaled_runs
 from procmodel.errors import DatasetError
 from procmodel.evaluation.baselines import LinearForecast
 from procmodel.evaluation.linear_peers import LinearWorld
@@ -124,8 +125,7 @@ def _halves(stretches: Sequence[Stretch], least: int) -> list[tuple[tuple[Stretc
 def _fit(
     method: str, dataset: Dataset, columns: Columns, scaler: Scaler, stretches: Sequence[Stretch], rows: int
 ) -> LinearState:
-    scaled, inputs = scaler.scale(dataset.values), [*columns.mv, *columns.dv]
-    runs = [(scaled[s.start : s.stop][:, columns.cv], scaled[s.start : s.stop][:, inputs]) for s in stretches]
+    runs = scaled_runs(dataset, scaler, columns, stretches)
     lags = rows - 1
     if method == METHODS[1]:
         return fit_n4sid(runs, lags, blocks=min(15, max(2, rows)))

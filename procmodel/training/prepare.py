@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from procmodel.data.dataset import Dataset, Stretch
+from procmodel.data.dataset import Dataset
 from procmodel.data.excitation import excitation_audit
 from procmodel.data.plant_test import propose_tests
 from procmodel.data.split import Parts, split
 from procmodel.data.window import Columns, Scaler
-from procmodel.data.windows import Windows
+from procmodel.data.windows import Windows, scaled_runs
 from procmodel.errors import DatasetError
 from procmodel.plant import Plant
 from procmodel.training.settings import Settings, horizon_rows, rollout_rows, settings, window_rows
@@ -74,7 +74,7 @@ def prepare(dataset: Dataset, plant: Plant, seed: int = 0) -> Prepared:
     chosen = settings(plant, list(audit.values()), seed)
     columns = Columns.of(plant)
     scaler = _scaler(dataset, plant, parts, chosen.rows - 1)
-    runs, held = (_runs(dataset, scaler, columns, part) for part in (parts.train, parts.validation))
+    runs, held = (scaled_runs(dataset, scaler, columns, part) for part in (parts.train, parts.validation))
     linear, products = chosen_state(runs, held, chosen.rows - 1, chosen.horizon, bent=scaler.bend is not None)
     return Prepared(
         scaler=scaler,
@@ -99,21 +99,17 @@ def _scaler(dataset: Dataset, plant: Plant, parts: Parts, lags: int) -> Scaler:
     """Of the training rows; a CV's scale is bent where that makes the next row likelier."""
     columns = Columns.of(plant)
     scaler = Scaler.fit(np.concatenate([dataset.values[s.start : s.stop] for s in parts.train]))
+    if plant.training.scales == "straight":
+        return scaler
     cv = list(columns.cv)
     ends_Y2 = np.array([plant.tags[name].range or (np.nan, np.nan) for name in plant.cvs], dtype=float)
     ends_Y2 = (ends_Y2 - scaler.centre[cv, None]) / scaler.spread[cv, None]
-    wanted = plant.training.scales == "auto"
-    bend_Y = fit_scales(_runs(dataset, scaler, columns, parts.train), ends_Y2, lags) if wanted else np.zeros(len(cv))
+    bend_Y = fit_scales(scaled_runs(dataset, scaler, columns, parts.train), ends_Y2, lags)
     if not bend_Y.any():
         return scaler
     bend = np.zeros(columns.count)
     bend[cv] = bend_Y
     return replace(scaler, bend=bend)
-
-
-def _runs(dataset: Dataset, scaler: Scaler, columns: Columns, stretches: Sequence[Stretch]) -> Runs:
-    inputs, scaled = [*columns.mv, *columns.dv], [scaler.scale(dataset.values[s.start : s.stop]) for s in stretches]
-    return [(rows[:, list(columns.cv)], rows[:, inputs]) for rows in scaled]
 
 
 def chosen_state(runs: Runs, held: Runs, lags: int, horizon: int, *, bent: bool = False) -> State:
